@@ -1,0 +1,173 @@
+//! Counter: increments and decrements add up, and a reset removes precisely what it observed.
+//!
+//! An actor keeps running totals, one *run* of them under the dot it began with; only that actor
+//! extends the run, so the higher `last` is the newer one and join is a maximum (PN-counter,
+//! Shapiro et al., 2011). A reset does not touch the runs: it notes the totals it observed as
+//! *base*, also joined by maximum, and the value is runs minus base. So two resets of the same
+//! amount remove it once, and an increment that a reset did not see survives it.
+//!
+//! A new run begins where the actor no longer knows its last one (its row was collected), since
+//! totals that start again at nothing must not pass for newer ones.
+
+use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt};
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+
+/// Running totals of one run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Tally {
+    /// The counter of the dot that wrote these totals last.
+    pub last: u64,
+    /// Sum of the increments.
+    pub up: u128,
+    /// Sum of the decrements.
+    pub down: u128,
+}
+
+/// A counter with reset.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Counter {
+    pub(crate) context: CausalContext,
+    /// Writes that a removal of the whole counter covered.
+    pub(crate) cleared: CausalContext,
+    pub(crate) runs: BTreeMap<Dot, Tally>,
+    pub(crate) base: BTreeMap<Dot, Tally>,
+}
+
+/// What clients ask of a counter.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum CounterOp {
+    /// Add an amount, negative to subtract.
+    Add {
+        /// The amount; `i128` so that every `i64` can be negated.
+        amount: i128,
+        /// Runs that began at or before this counter are not extended (see the module).
+        floor: u64,
+    },
+    /// Back to 0, as far as observed.
+    Reset {
+        /// What the reset covers.
+        observed: Observed,
+        /// As in `Add`.
+        floor: u64,
+    },
+    /// Remove what was observed.
+    Delete {
+        /// What the removal covers.
+        observed: Observed,
+    },
+}
+
+impl Counter {
+    /// Runs with their totals, for `explain`.
+    pub fn runs(&self) -> impl Iterator<Item = (&Dot, &Tally)> {
+        self.runs.iter()
+    }
+
+    /// Totals that resets and removals observed, for `explain`.
+    pub fn base(&self) -> impl Iterator<Item = (&Dot, &Tally)> {
+        self.base.iter()
+    }
+
+    /// The tallies a client sees with the value and hands back in its context.
+    pub fn tallies(&self) -> &BTreeMap<Dot, Tally> {
+        &self.runs
+    }
+
+    /// Runs minus base, before it is checked against the range clients see.
+    pub fn total(&self) -> i128 {
+        let sum = |tallies: &BTreeMap<Dot, Tally>| {
+            tallies.values().fold(0i128, |sum, tally| {
+                sum.saturating_add_unsigned(tally.up).saturating_sub_unsigned(tally.down)
+            })
+        };
+        sum(&self.runs).saturating_sub(sum(&self.base))
+    }
+
+    /// Extends this actor's run by one write of `amount`, or begins one.
+    fn write(&self, amount: i128, floor: u64, mint: &mut Mint) -> Counter {
+        let dot = mint.dot();
+        let newest = self.context.highest(dot.actor);
+        let own = self.runs.iter().find(|(run, tally)| {
+            run.actor == dot.actor && tally.last == newest && tally.last > floor
+        });
+        let (run, mut tally) = own.map_or((dot, Tally::default()), |(run, tally)| (*run, *tally));
+        tally.last = dot.counter;
+        match amount >= 0 {
+            true => tally.up = tally.up.saturating_add(amount.unsigned_abs()),
+            false => tally.down = tally.down.saturating_add(amount.unsigned_abs()),
+        }
+        let mut delta = Counter { runs: BTreeMap::from([(run, tally)]), ..Counter::default() };
+        delta.context.insert_range(run.actor, run.counter, tally.last);
+        delta
+    }
+
+    fn observed(&self, observed: &Observed) -> (CausalContext, BTreeMap<Dot, Tally>) {
+        match observed {
+            Observed::Here => (self.context.clone(), self.runs.clone()),
+            Observed::Context(seen) => (seen.dots.clone(), seen.tallies.clone()),
+            Observed::Nothing => Default::default(),
+        }
+    }
+}
+
+impl DeltaType for Counter {
+    type Op = CounterOp;
+    type Value = i64;
+
+    fn delta(&self, op: &CounterOp, mint: &mut Mint) -> Result<Counter, OpError> {
+        match op {
+            CounterOp::Add { amount, floor } => {
+                let total = self.total().saturating_add(*amount);
+                i64::try_from(total).map_err(|_| OpError::CounterOverflow)?;
+                Ok(self.write(*amount, *floor, mint))
+            }
+            CounterOp::Reset { observed, floor } => {
+                let (seen, base) = self.observed(observed);
+                let mut delta = self.write(0, *floor, mint);
+                delta.context.join(&seen);
+                delta.base = base;
+                Ok(delta)
+            }
+            CounterOp::Delete { observed } => {
+                let (seen, base) = self.observed(observed);
+                let runs = base.clone();
+                Ok(Counter { context: seen.clone(), cleared: seen, runs, base })
+            }
+        }
+    }
+
+    fn join(&mut self, other: &Counter) {
+        keep_newest(&mut self.runs, &other.runs);
+        keep_newest(&mut self.base, &other.base);
+        // A base is an observation of its run: the run has come at least that far.
+        keep_newest(&mut self.runs, &other.base);
+        self.cleared.join(&other.cleared);
+        self.context.join(&other.context);
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    /// Clamped to the range of `i64`: increments on two sides of a partition can leave it
+    /// together although neither did alone.
+    fn value(&self) -> Option<i64> {
+        let written = self.runs.iter().any(|(run, tally)| {
+            !self.cleared.contains(Dot { actor: run.actor, counter: tally.last })
+        });
+        let clamped = self.total().clamp(i64::MIN.into(), i64::MAX.into());
+        written.then_some(clamped as i64)
+    }
+}
+
+fn keep_newest(mine: &mut BTreeMap<Dot, Tally>, theirs: &BTreeMap<Dot, Tally>) {
+    for (run, tally) in theirs {
+        let kept = mine.entry(*run).or_insert(*tally);
+        if tally.last > kept.last {
+            *kept = *tally;
+        }
+    }
+}
+
+impl_cvrdt!(Counter);

@@ -1,0 +1,83 @@
+//! Flag: on or off, and on when someone switches it on while another switches it off.
+//!
+//! Both operations leave a dot, so that a flag switched off is there and off, while a removed
+//! flag is absent. Enable-wins after Shapiro et al., "A comprehensive study of CRDTs", 2011,
+//! with dots in place of tombstones.
+
+use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt, join_dots};
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+
+/// An enable-wins flag.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Flag {
+    pub(crate) context: CausalContext,
+    /// Live writes and what each of them said.
+    pub(crate) votes: BTreeMap<Dot, bool>,
+}
+
+/// What clients ask of a flag.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum FlagOp {
+    /// Switch it on or off in place of what was observed.
+    Set {
+        /// On or off.
+        enabled: bool,
+        /// What the write supersedes.
+        observed: Observed,
+    },
+    /// Remove what was observed.
+    Delete {
+        /// What the removal covers.
+        observed: Observed,
+    },
+}
+
+impl Flag {
+    /// Live writes in the order of their dots.
+    pub fn votes(&self) -> impl Iterator<Item = (&Dot, &bool)> {
+        self.votes.iter()
+    }
+
+    fn observed(&self, observed: &Observed) -> CausalContext {
+        match observed {
+            Observed::Here => self.votes.keys().copied().collect(),
+            Observed::Context(seen) => seen.dots.clone(),
+            Observed::Nothing => CausalContext::new(),
+        }
+    }
+}
+
+impl DeltaType for Flag {
+    type Op = FlagOp;
+    type Value = bool;
+
+    fn delta(&self, op: &FlagOp, mint: &mut Mint) -> Result<Flag, OpError> {
+        Ok(match op {
+            FlagOp::Set { enabled, observed } => {
+                let mut context = self.observed(observed);
+                let dot = mint.dot();
+                context.insert(dot);
+                Flag { context, votes: BTreeMap::from([(dot, *enabled)]) }
+            }
+            FlagOp::Delete { observed } => {
+                Flag { context: self.observed(observed), votes: BTreeMap::new() }
+            }
+        })
+    }
+
+    fn join(&mut self, other: &Flag) {
+        join_dots(&mut self.votes, &self.context, &other.votes, &other.context);
+        self.context.join(&other.context);
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    fn value(&self) -> Option<bool> {
+        (!self.votes.is_empty()).then(|| self.votes.values().any(|enabled| *enabled))
+    }
+}
+
+impl_cvrdt!(Flag);

@@ -1,0 +1,109 @@
+//! Register: concurrent writes are kept side by side as siblings (multi-value register).
+//!
+//! Each write is a dot with its value; a write supersedes the dots it has observed. No write is
+//! dropped unless another one saw it. Last-writer-wins is a way to read, not to merge.
+
+use super::{CausalContext, DeltaType, Dot, Hlc, Mint, Observed, OpError, impl_cvrdt, join_dots};
+use bincode::{Decode, Encode};
+use std::collections::BTreeMap;
+
+/// Siblings at which a client's write is refused.
+pub const SIBLINGS_MAX: usize = 32;
+
+/// A multi-value register.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Kv {
+    pub(crate) context: CausalContext,
+    pub(crate) siblings: BTreeMap<Dot, Sibling>,
+}
+
+/// One value of a register.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Sibling {
+    /// The bytes as given.
+    pub value: Vec<u8>,
+    /// The media type as given.
+    pub content_type: String,
+    /// When it was written, by the hybrid clock of the replica that applied it.
+    pub written_at: Hlc,
+}
+
+/// What clients ask of a register.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum KvOp {
+    /// Write a value in place of what was observed.
+    Put {
+        /// The bytes.
+        value: Vec<u8>,
+        /// Their media type.
+        content_type: String,
+        /// What the write supersedes.
+        observed: Observed,
+    },
+    /// Remove what was observed.
+    Delete {
+        /// What the removal covers.
+        observed: Observed,
+    },
+}
+
+impl Kv {
+    /// Siblings in the order of their dots.
+    pub fn siblings(&self) -> impl Iterator<Item = (&Dot, &Sibling)> {
+        self.siblings.iter()
+    }
+
+    /// The sibling written last by the hybrid clock, ties broken by the dot.
+    pub fn latest(&self) -> Option<(&Dot, &Sibling)> {
+        self.siblings.iter().max_by_key(|(dot, sibling)| (sibling.written_at, **dot))
+    }
+
+    fn observed(&self, observed: &Observed) -> CausalContext {
+        match observed {
+            Observed::Here => self.siblings.keys().copied().collect(),
+            Observed::Context(seen) => seen.dots.clone(),
+            Observed::Nothing => CausalContext::new(),
+        }
+    }
+}
+
+impl DeltaType for Kv {
+    type Op = KvOp;
+    type Value = Vec<Sibling>;
+
+    fn delta(&self, op: &KvOp, mint: &mut Mint) -> Result<Kv, OpError> {
+        match op {
+            KvOp::Put { value, content_type, observed } => {
+                let mut context = self.observed(observed);
+                let left = self.siblings.keys().filter(|dot| !context.contains(**dot)).count();
+                if left >= SIBLINGS_MAX {
+                    let (count, limit) = (left as u32, SIBLINGS_MAX as u32);
+                    return Err(OpError::TooManySiblings { count, limit });
+                }
+                let dot = mint.dot();
+                context.insert(dot);
+                let (value, content_type) = (value.clone(), content_type.clone());
+                let sibling = Sibling { value, content_type, written_at: mint.at() };
+                Ok(Kv { context, siblings: BTreeMap::from([(dot, sibling)]) })
+            }
+            KvOp::Delete { observed } => {
+                Ok(Kv { context: self.observed(observed), siblings: BTreeMap::new() })
+            }
+        }
+    }
+
+    fn join(&mut self, other: &Kv) {
+        join_dots(&mut self.siblings, &self.context, &other.siblings, &other.context);
+        self.context.join(&other.context);
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    fn value(&self) -> Option<Vec<Sibling>> {
+        (!self.siblings.is_empty()).then(|| self.siblings.values().cloned().collect())
+    }
+}
+
+impl_cvrdt!(Kv);

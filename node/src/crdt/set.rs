@@ -1,0 +1,252 @@
+//! Set: add wins over a concurrent remove, and cost follows the members touched, not the size.
+//!
+//! Optimized OR-set (Bieniusa et al., "An optimized conflict-free replicated set", 2012) kept by
+//! rows: each member carries its live dots, and join looks at the rows the other side mentions.
+//! A value of this type is a whole set, a delta, a page, or a window of rows loaded from a store;
+//! `covers` says for which members its context speaks.
+//!
+//! Invariant of a delta (`Covers::Rows`): for each dot of its context, the member it belonged to
+//! is mentioned, or the dot is in `cleared`. So joining never has to look at other rows.
+
+use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, SeenContext, impl_cvrdt};
+use bincode::{Decode, Encode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Removals that may wait for unseen writes before a client's removal is refused.
+pub const DEFERRED_MAX: usize = 1_000;
+
+/// Live dots of one member, never empty in a stored row.
+pub type MemberDots = BTreeSet<Dot>;
+
+/// An add-wins set, or a part of one.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Set {
+    pub(crate) context: CausalContext,
+    /// Dots that removals of the whole set covered: rows inside are invisible and collected later.
+    pub(crate) cleared: CausalContext,
+    /// Removals of members by dots not seen yet; such a dot is dead on arrival.
+    pub(crate) deferred: BTreeMap<Vec<u8>, CausalContext>,
+    pub(crate) rows: BTreeMap<Vec<u8>, MemberDots>,
+    pub(crate) covers: Covers,
+}
+
+/// The members a [`Set`] value speaks for.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub enum Covers {
+    /// All: a member without a row is not in the set.
+    #[default]
+    All,
+    /// Those with a row, be it empty.
+    Rows,
+    /// Those after `after` up to `upto` (`None`: without bound), as of one reading of the rows.
+    /// The context then says which dots the sender had seen; the receiver takes over only dots
+    /// of the rows themselves.
+    Range {
+        /// Exclusive lower bound.
+        after: Option<Vec<u8>>,
+        /// Inclusive upper bound.
+        upto: Option<Vec<u8>>,
+    },
+}
+
+impl Covers {
+    fn has(&self, member: &[u8]) -> bool {
+        match self {
+            Covers::All => true,
+            Covers::Rows => false,
+            Covers::Range { after, upto } => {
+                after.as_deref().is_none_or(|after| after < member)
+                    && upto.as_deref().is_none_or(|upto| member <= upto)
+            }
+        }
+    }
+}
+
+/// What clients ask of a set.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum SetOp {
+    /// Add and remove members; no member is in both lists.
+    Update {
+        /// Members to add.
+        add: BTreeSet<Vec<u8>>,
+        /// Members to remove.
+        remove: BTreeSet<Vec<u8>>,
+        /// What the removals cover.
+        observed: Observed,
+    },
+    /// Remove the whole set, as far as observed.
+    Delete {
+        /// What the removal covers.
+        observed: Observed,
+    },
+}
+
+impl SetOp {
+    /// The members whose rows the operation needs and touches.
+    pub fn members(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let (add, remove) = match self {
+            SetOp::Update { add, remove, .. } => (Some(add), Some(remove)),
+            SetOp::Delete { .. } => (None, None),
+        };
+        add.into_iter().flatten().chain(remove.into_iter().flatten())
+    }
+}
+
+impl Set {
+    /// Visible members with their dots, in order.
+    pub fn members(&self) -> impl Iterator<Item = (&Vec<u8>, &MemberDots)> {
+        self.rows.iter().filter(|(_, dots)| !dots.is_empty())
+    }
+
+    /// Members that this value mentions, visible or not, in order.
+    pub fn mentioned(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.rows.keys()
+    }
+
+    /// The same set without rows: what a store keeps beside them.
+    pub fn header(&self) -> Set {
+        Set { rows: BTreeMap::new(), covers: Covers::All, ..self.clone() }
+    }
+
+    /// Whether a removal of the whole set leaves members it must check one by one.
+    pub fn clear_needs_scan(&self, delta: &Set) -> bool {
+        !delta.cleared.is_subset(&self.cleared) && !self.context.is_subset(&delta.cleared)
+    }
+
+    /// Dots of `member` that neither a clear nor a waiting removal covers.
+    pub fn visible(&self, member: &[u8], dots: &MemberDots) -> MemberDots {
+        let deferred = self.deferred.get(member);
+        let dead = |dot: Dot| {
+            self.cleared.contains(dot) || deferred.is_some_and(|seen| seen.contains(dot))
+        };
+        dots.iter().copied().filter(|dot| !dead(*dot)).collect()
+    }
+
+    fn remove_member(&self, member: &[u8], observed: &Observed, delta: &mut Set) {
+        let empty = MemberDots::new();
+        let live = self.rows.get(member).unwrap_or(&empty);
+        match observed {
+            Observed::Here => live.iter().for_each(|dot| delta.context.insert(*dot)),
+            Observed::Context(SeenContext { dots, .. }) => {
+                let seen = live.iter().filter(|dot| dots.contains(**dot));
+                seen.for_each(|dot| delta.context.insert(*dot));
+                let unseen = dots.minus(&self.context);
+                if !unseen.is_empty() {
+                    delta.deferred.insert(member.to_vec(), unseen);
+                }
+            }
+            Observed::Nothing => {}
+        }
+        delta.rows.insert(member.to_vec(), MemberDots::new());
+    }
+
+    fn drop_dead(&mut self) {
+        if self.deferred.is_empty() && self.cleared.is_empty() {
+            return;
+        }
+        let mut rows = std::mem::take(&mut self.rows);
+        for (member, dots) in &mut rows {
+            *dots = self.visible(member, dots);
+        }
+        self.rows = rows;
+    }
+
+    /// Waiting removals in their one form: only dots still unseen, no empty entries.
+    fn settle_deferred(&mut self) {
+        if self.deferred.is_empty() {
+            return;
+        }
+        for seen in self.deferred.values_mut() {
+            *seen = seen.minus(&self.context);
+        }
+        self.deferred.retain(|_, seen| !seen.is_empty());
+    }
+
+    /// The dots `self` may claim to have seen after joining `other`: of a page only those of its
+    /// rows, unless `self` is a page of the same range.
+    fn learned_from(&self, other: &Set) -> CausalContext {
+        match other.covers {
+            Covers::Range { .. } if self.covers != other.covers => {
+                other.rows.values().flatten().copied().collect()
+            }
+            _ => other.context.clone(),
+        }
+    }
+}
+
+impl DeltaType for Set {
+    type Op = SetOp;
+    type Value = BTreeSet<Vec<u8>>;
+
+    fn delta(&self, op: &SetOp, mint: &mut Mint) -> Result<Set, OpError> {
+        let mut delta = Set { covers: Covers::Rows, ..Set::default() };
+        match op {
+            SetOp::Update { add, remove, observed } => {
+                for member in remove {
+                    self.remove_member(member, observed, &mut delta);
+                }
+                let waiting = self.deferred.len() + delta.deferred.len();
+                if !delta.deferred.is_empty() && waiting > DEFERRED_MAX {
+                    let (count, limit) = (waiting as u32, DEFERRED_MAX as u32);
+                    return Err(OpError::TooManyDeferred { count, limit });
+                }
+                for member in add {
+                    let replaced = self.rows.get(member).into_iter().flatten();
+                    replaced.for_each(|dot| delta.context.insert(*dot));
+                    let dot = mint.dot();
+                    delta.context.insert(dot);
+                    delta.rows.insert(member.clone(), MemberDots::from([dot]));
+                }
+            }
+            SetOp::Delete { observed } => {
+                delta.context = match observed {
+                    Observed::Here => self.context.clone(),
+                    Observed::Context(seen) => seen.dots.clone(),
+                    Observed::Nothing => CausalContext::new(),
+                };
+                delta.cleared = delta.context.clone();
+            }
+        }
+        Ok(delta)
+    }
+
+    fn join(&mut self, other: &Set) {
+        let covered = self.rows.keys().filter(|member| other.covers.has(member));
+        let members: BTreeSet<&Vec<u8>> = covered.chain(other.rows.keys()).collect();
+        let empty = MemberDots::new();
+        let mut joined = BTreeMap::new();
+        for member in members {
+            let mine = self.rows.get(member).unwrap_or(&empty);
+            let theirs = other.rows.get(member).unwrap_or(&empty);
+            let kept = mine.iter().filter(|d| theirs.contains(d) || !other.context.contains(**d));
+            let new = theirs.iter().filter(|d| mine.contains(d) || !self.context.contains(**d));
+            joined.insert(member.clone(), kept.chain(new).copied().collect::<MemberDots>());
+        }
+        self.rows.extend(joined);
+        for (member, seen) in &other.deferred {
+            self.deferred.entry(member.clone()).or_default().join(seen);
+        }
+        self.cleared.join(&other.cleared);
+        self.drop_dead();
+        let learned = self.learned_from(other);
+        self.context.join(&learned);
+        self.settle_deferred();
+        if other.covers == Covers::All {
+            self.covers = Covers::All;
+        }
+        if self.covers == Covers::All {
+            self.rows.retain(|_, dots| !dots.is_empty());
+        }
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    fn value(&self) -> Option<BTreeSet<Vec<u8>>> {
+        let members: BTreeSet<_> = self.members().map(|(member, _)| member.clone()).collect();
+        (!members.is_empty()).then_some(members)
+    }
+}
+
+impl_cvrdt!(Set);

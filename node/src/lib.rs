@@ -1,0 +1,8 @@
+//! Starling's node: a pure replicated core, and (feature `server`) the thin shell around it.
+//!
+//! Without default features this crate has no runtime, no socket, no file, no clock, no thread
+//! and no randomness of its own; the simulator runs exactly this. See `docs/architecture.md`.
+
+pub mod crdt;
+pub mod store;
+pub mod wire;

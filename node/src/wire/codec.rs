@@ -1,0 +1,85 @@
+//! Bytes in and out: the one place that knows the encoding.
+//!
+//! Every encoded value is `version byte | bincode 2 (standard, varint) | xxh3 checksum, 4 bytes
+//! little endian, over all before it`. Decoding checks the length cap and the checksum before
+//! anything is allocated, limits what the decoder may allocate, and demands that every byte is
+//! used. Golden bytes in the tests pin the format.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Version of the encoding, the first byte of every encoded value.
+pub const VERSION: u8 = 1;
+
+/// The longest encoded value, bytes: a frame between peers, a row in the store.
+pub const ENCODED_MAX: usize = 16 << 20;
+
+const CHECKSUM_BYTES: usize = 4;
+
+type Config = Configuration<LittleEndian, Varint, Limit<ENCODED_MAX>>;
+
+fn config() -> Config {
+    bincode::config::standard().with_limit::<ENCODED_MAX>()
+}
+
+/// Why bytes were refused. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum CodecError {
+    /// Longer than [`ENCODED_MAX`].
+    #[error("{0} bytes exceed the limit of {ENCODED_MAX}")]
+    TooLong(usize),
+    /// Ends before it is complete.
+    #[error("truncated")]
+    Truncated,
+    /// Written by another version of the encoding.
+    #[error("version {0} is not supported, this is version {VERSION}")]
+    Version(u8),
+    /// The checksum does not match.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// The checksum matches, yet it is no value of the expected type.
+    #[error("malformed")]
+    Malformed,
+}
+
+/// Encodes `value`.
+///
+/// # Panics
+/// When it is longer than [`ENCODED_MAX`]; limits on requests keep values far below.
+pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    let written = bincode::encode_into_std_write(value, &mut out, config());
+    assert!(written.is_ok() && out.len() <= ENCODED_MAX, "a value within limits encodes");
+    let sum = checksum(&out);
+    out.extend_from_slice(&sum);
+    out
+}
+
+/// Decodes what [`encode`] made.
+///
+/// # Errors
+/// See [`CodecError`]; the input is not trusted.
+pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > ENCODED_MAX {
+        return Err(CodecError::TooLong(bytes.len()));
+    }
+    let body_end = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(CodecError::Truncated)?;
+    let (sealed, sum) = bytes.split_at(body_end);
+    if checksum(sealed) != sum {
+        return Err(CodecError::Checksum);
+    }
+    let (&version, body) = sealed.split_first().ok_or(CodecError::Truncated)?;
+    if version != VERSION {
+        return Err(CodecError::Version(version));
+    }
+    match bincode::decode_from_slice(body, config()) {
+        Ok((value, used)) if used == body.len() => Ok(value),
+        _ => Err(CodecError::Malformed),
+    }
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    (xxh3_64(bytes) as u32).to_le_bytes()
+}

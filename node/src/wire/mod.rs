@@ -1,0 +1,3 @@
+//! What crosses the seam: the client's requests, the peers' messages, and their encoding.
+
+pub mod codec;
