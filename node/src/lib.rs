@@ -3,6 +3,14 @@
 //! Without default features this crate has no runtime, no socket, no file, no clock, no thread
 //! and no randomness of its own; the simulator runs exactly this. See `docs/architecture.md`.
 
+pub mod cluster;
+pub mod config;
+pub mod core;
 pub mod crdt;
+pub mod metrics;
+pub mod placement;
 pub mod store;
 pub mod wire;
+
+#[cfg(feature = "server")]
+pub mod server;

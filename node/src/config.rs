@@ -1,0 +1,137 @@
+//! Every setting of the core in one struct, with its trade-off and a sensible range.
+
+use crate::crdt::NodeId;
+use crate::wire::api::Quorum;
+use bincode::{Decode, Encode};
+
+/// Settings of one node's core.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// This node's name; its id is the hash of it.
+    pub name: String,
+    /// Until a request without `timeout_ms` is given up, ms. Longer rides out slow peers, shorter
+    /// frees clients sooner. 500 to 30,000.
+    pub timeout_ms: u32,
+    /// Until a replica that has not answered a write gets a stand-in, or a read asks another one,
+    /// ms. Shorter answers sooner at the cost of double work. 10 to 1,000.
+    pub hedge_ms: u32,
+    /// Between attempts to deliver hints to a member that is alive, ms. 100 to 60,000.
+    pub hint_retry_ms: u32,
+    /// Hint marks kept for one member; above it its partitions wait for anti-entropy instead.
+    /// About 200 bytes each on disk.
+    pub hints_max: u64,
+    /// Between comparisons of digest trees with one peer after another, ms. Shorter heals what
+    /// hints missed sooner, and costs traffic even when all is equal. 1,000 to 600,000.
+    pub exchange_ms: u32,
+    /// Client requests open at once; more are refused with `429`.
+    pub requests_max: usize,
+    /// A known bug put back on purpose, to prove that the simulator finds it.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
+}
+
+/// Known bugs that can be put back on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mutant {
+    /// Acknowledge a write before its group commit.
+    AckBeforeSync,
+    /// Forget a hint mark instead of writing it, and never compare trees.
+    DropHint,
+    /// Leave the new dots out of the context when joining a delta.
+    ForgetDot,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 3] = [Mutant::AckBeforeSync, Mutant::DropHint, Mutant::ForgetDot];
+}
+
+impl Config {
+    /// The defaults, for the node called `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Config {
+            name: name.into(),
+            timeout_ms: 5_000,
+            hedge_ms: 100,
+            hint_retry_ms: 1_000,
+            hints_max: 1_000_000,
+            exchange_ms: 60_000,
+            requests_max: 10_000,
+            #[cfg(feature = "mutants")]
+            mutant: None,
+        }
+    }
+
+    /// Whether that bug was put back; never, unless built for the simulator.
+    pub fn is_mutant(&self, mutant: Mutant) -> bool {
+        #[cfg(feature = "mutants")]
+        return self.mutant == Some(mutant);
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
+
+    /// The id that goes with the name.
+    pub fn id(&self) -> NodeId {
+        NodeId::of_name(&self.name)
+    }
+}
+
+/// When a replica acknowledges.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// After the group commit that holds the write.
+    #[default]
+    Sync,
+    /// Before it; the sync follows within 100 ms.
+    Batched,
+}
+
+/// How siblings are read.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Resolve {
+    /// All of them.
+    #[default]
+    Siblings,
+    /// The last one by the hybrid clock.
+    Lww,
+}
+
+/// Properties of a bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BucketProps {
+    /// Replicas of each object, 1 to 7.
+    pub n: u8,
+    /// Replicas that answer a read.
+    pub r: Quorum,
+    /// Replicas that acknowledge a write.
+    pub w: Quorum,
+    /// Whether stand-ins count.
+    pub sloppy: bool,
+    /// When a replica acknowledges.
+    pub durability: Durability,
+    /// How siblings are read.
+    pub resolve: Resolve,
+}
+
+impl Default for BucketProps {
+    fn default() -> Self {
+        BucketProps {
+            n: 3,
+            r: Quorum::Quorum,
+            w: Quorum::Quorum,
+            sloppy: true,
+            durability: Durability::Sync,
+            resolve: Resolve::Siblings,
+        }
+    }
+}

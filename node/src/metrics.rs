@@ -1,0 +1,117 @@
+//! Every metric of the core in one table: name, kind, meaning. The shell adds its own families
+//! and writes the text form.
+
+macro_rules! metrics {
+    ($($variant:ident $name:literal $kind:ident $help:literal;)*) => {
+        /// A metric of the core.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Metric { $(#[doc = $help] $variant,)* }
+
+        /// Name, kind and meaning of each, in the order of [`Metric`].
+        pub const TABLE: &[(&str, Kind, &str)] = &[$(($name, Kind::$kind, $help),)*];
+    };
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+metrics! {
+    WritesAcked "starling_writes_acknowledged_total" Counter "Client writes acknowledged.";
+    WritesUnknown "starling_writes_unknown_total" Counter "Client writes whose deadline passed with too few acknowledgements.";
+    WritesUnavailable "starling_writes_unavailable_total" Counter "Client writes refused with nothing applied.";
+    WritesRefused "starling_writes_refused_total" Counter "Client writes refused by the type's own limits.";
+    AcksOwner "starling_acks_owner_total" Counter "Acknowledgements by owners counted towards a write.";
+    AcksHint "starling_acks_hint_total" Counter "Acknowledgements by stand-ins counted towards a write.";
+    ReadsServed "starling_reads_served_total" Counter "Client reads answered.";
+    ReadsUnavailable "starling_reads_unavailable_total" Counter "Client reads that reached too few replicas.";
+    ReadsDiverged "starling_reads_diverged_total" Counter "Client reads that found replicas differing.";
+    RepairsSent "starling_repairs_sent_total" Counter "States sent to replicas that a read or an exchange found stale.";
+    Hedges "starling_hedges_total" Counter "Replicas asked because another one was slow.";
+    Shed "starling_requests_shed_total" Counter "Requests refused because too many were open.";
+    Open "starling_requests_open" Gauge "Requests open in the coordinator.";
+    Applied "starling_operations_applied_total" Counter "Client operations applied by this replica.";
+    Joined "starling_deltas_joined_total" Counter "Deltas joined by this replica.";
+    JoinedNew "starling_deltas_new_total" Counter "Deltas among those joined that changed something.";
+    HintsMade "starling_hints_created_total" Counter "Hint marks created.";
+    HintsDelivered "starling_hints_delivered_total" Counter "Hint marks delivered and deleted.";
+    HintsDropped "starling_hints_dropped_total" Counter "Hint marks not kept because their target is at its cap; anti-entropy owes them.";
+    HintsPending "starling_hints_pending" Gauge "Hint marks waiting for their target.";
+    Exchanges "starling_exchanges_total" Counter "Digest tree comparisons begun.";
+    ExchangeObjects "starling_exchange_objects_total" Counter "Objects that comparisons found differing.";
+    Collected "starling_rows_collected_total" Counter "Rows of removed sets and delivered stand-in copies deleted in the background.";
+    Syncs "starling_syncs_total" Counter "Group commits completed.";
+    SyncWaiting "starling_sync_waiting" Gauge "Acknowledgements waiting for the next group commit.";
+    EpochChanges "starling_epoch_changes_total" Counter "New actor epochs taken while running.";
+    ClockIgnored "starling_clock_ahead_ignored_total" Counter "Timestamps more than 500 ms ahead that the clock did not follow.";
+    PeerMisdirected "starling_peer_misdirected_total" Counter "Messages refused because the sender worked with another layout.";
+    StoreErrors "starling_store_errors_total" Counter "Reads or writes of the store that failed.";
+    CorruptRows "starling_corrupt_rows_total" Counter "Rows that failed their check when read.";
+    LayoutVersion "starling_layout_version" Gauge "Version of the layout in force, 0 before the first.";
+    MembersAlive "starling_members_alive" Gauge "Members that the failure detector hears, this node included.";
+    MembersKnown "starling_members_known" Gauge "Members known, alive or not.";
+}
+
+/// Values of all metrics of one core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metrics {
+    values: Vec<u64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { values: vec![0; TABLE.len()] }
+    }
+}
+
+impl Metrics {
+    /// Counts one.
+    pub fn count(&mut self, metric: Metric) {
+        self.add(metric, 1);
+    }
+
+    /// Counts `amount`.
+    pub fn add(&mut self, metric: Metric, amount: u64) {
+        self.values[metric as usize] += amount;
+    }
+
+    /// Sets a gauge.
+    pub fn set(&mut self, metric: Metric, value: u64) {
+        self.values[metric as usize] = value;
+    }
+
+    /// The value.
+    pub fn get(&self, metric: Metric) -> u64 {
+        self.values[metric as usize]
+    }
+
+    /// Name, kind, meaning and value of each.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Kind, &'static str, u64)> {
+        TABLE
+            .iter()
+            .zip(&self.values)
+            .map(|(&(name, kind, help), value)| (name, kind, help, *value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_convention_and_are_unique() {
+        let mut names: Vec<_> = TABLE.iter().map(|(name, ..)| *name).collect();
+        for (name, kind, help) in TABLE {
+            assert!(name.starts_with("starling_") && help.ends_with('.'));
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+}

@@ -1,0 +1,243 @@
+//! What nodes say to each other. A node's coordinator talks to its own replica with the same
+//! messages.
+
+use super::api::ReadQuery;
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, ObjectOp, OpError};
+use crate::placement::{Layout, LayoutId};
+use bincode::{Decode, Encode};
+
+/// Names an operation of one coordinator; an answer carries the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
+pub struct OpId(pub u64);
+
+/// One message between nodes.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct PeerMessage {
+    /// The layout the sender works with.
+    pub layout: LayoutId,
+    /// What it says.
+    pub body: PeerBody,
+}
+
+/// The content of a message.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub enum PeerBody {
+    /// Apply a client's operation and return the delta.
+    Apply {
+        /// For the answer.
+        op: OpId,
+        /// Which object.
+        object: ObjectId,
+        /// What to do.
+        action: ObjectOp,
+        /// Owners that the receiver stands in for.
+        hint_for: Vec<NodeId>,
+    },
+    /// Answer to `Apply`. With durability `sync` it comes twice: with the delta as soon as it is
+    /// readable, and again, `durable`, when it is on disk.
+    Applied {
+        /// Of the request.
+        op: OpId,
+        /// The delta, the state after it (small types whole, a set its header).
+        outcome: Result<Applied, Refusal>,
+    },
+    /// The delta is on disk.
+    AppliedDurable {
+        /// Of the request.
+        op: OpId,
+    },
+    /// Join a delta.
+    Join {
+        /// For the answer.
+        op: OpId,
+        /// Which object.
+        object: ObjectId,
+        /// What to join.
+        delta: Object,
+        /// Owners that the receiver stands in for.
+        hint_for: Vec<NodeId>,
+    },
+    /// Answer to `Join`; comes twice when the first was not durable.
+    Joined {
+        /// Of the request.
+        op: OpId,
+        /// Whether it is on disk, or why it was not joined.
+        outcome: Result<bool, Refusal>,
+    },
+    /// Read an object or a part of it.
+    Get {
+        /// For the answer.
+        op: OpId,
+        /// Which object.
+        object: ObjectId,
+        /// Which part.
+        query: ReadQuery,
+        /// Only the digest, not the state.
+        digest_only: bool,
+    },
+    /// Answer to `Get`.
+    Got {
+        /// Of the request.
+        op: OpId,
+        /// What is there.
+        outcome: Result<Answer, Refusal>,
+    },
+    /// Report everything about an object.
+    Inspect {
+        /// For the answer.
+        op: OpId,
+        /// Which object.
+        object: ObjectId,
+    },
+    /// Answer to `Inspect`.
+    Inspected {
+        /// Of the request.
+        op: OpId,
+        /// The report.
+        report: Box<ReplicaReport>,
+    },
+    /// Deltas that the sender owed the receiver.
+    Handoff {
+        /// For the answer; grows with each batch.
+        batch: u64,
+        /// At most 256 deltas.
+        items: Vec<(ObjectId, Object)>,
+    },
+    /// The deltas of that batch are on disk.
+    HandoffDone {
+        /// Of the `Handoff`.
+        batch: u64,
+    },
+    /// State for an owner that a read or an exchange found stale. Needs no answer.
+    Repair {
+        /// Which object.
+        object: ObjectId,
+        /// What to join.
+        delta: Object,
+    },
+    /// Send your rows of this set from `after` on: the sender is stale.
+    PullRows {
+        /// Which object.
+        object: ObjectId,
+        /// Exclusive lower bound.
+        after: Option<Vec<u8>>,
+        /// The context of the first page, from the second on.
+        first: Option<Box<Object>>,
+    },
+    /// One page of rows for the sender of `PullRows`.
+    Rows {
+        /// Which object.
+        object: ObjectId,
+        /// A page: `Covers::Range`.
+        page: Object,
+        /// The header as of the first page: joined when the last page has come.
+        first: Box<Object>,
+        /// Where to go on, `None` when this was the last page.
+        next: Option<Vec<u8>>,
+    },
+    /// Roots of the sender's digest trees.
+    Roots(Vec<TreeRoot>),
+    /// Leaves of one tree whose roots differ.
+    Leaves {
+        /// Partition.
+        partition: u16,
+        /// Replication factor of the buckets in this tree.
+        n: u8,
+        /// One digest per leaf.
+        leaves: Vec<u64>,
+    },
+    /// Objects in the leaves that differ, with digests.
+    Objects {
+        /// Partition.
+        partition: u16,
+        /// Replication factor of the buckets in this tree.
+        n: u8,
+        /// Objects after this one, `None` from the first.
+        after: Option<ObjectId>,
+        /// The leaves compared, as bits.
+        leaves: u64,
+        /// At most 1,024, in order.
+        objects: Vec<(ObjectId, u64)>,
+        /// Whether the sender has more in these leaves.
+        more: bool,
+    },
+    /// Send me the state of these objects.
+    Pull(Vec<ObjectId>),
+    /// The layout I work with.
+    LayoutIs(Option<Box<Layout>>),
+}
+
+/// What applying an operation gave.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct Applied {
+    /// What to join at the other replicas.
+    pub delta: Object,
+    /// State after it; of a set its header without rows.
+    pub state: Object,
+    /// Whether it is on disk already, or need not be (durability `batched`).
+    pub settled: bool,
+}
+
+/// What a replica holds of what was asked.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct Answer {
+    /// Over the whole object's state; equal states have equal digests.
+    pub digest: u64,
+    /// Whether the replica knows anything of the object, be it a removal.
+    pub known: bool,
+    /// Members of a set, 0 or 1 otherwise.
+    pub count: u64,
+    /// The state, unless only the digest was asked.
+    pub state: Option<Object>,
+    /// Whether there are members after the page.
+    pub more: bool,
+}
+
+/// Root of one digest tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct TreeRoot {
+    /// Partition.
+    pub partition: u16,
+    /// Replication factor of the buckets in this tree.
+    pub n: u8,
+    /// XOR over its objects.
+    pub root: u64,
+}
+
+/// Why a replica did not do what it was asked. Nothing was changed.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Refusal {
+    /// The type refused.
+    Op(OpError),
+    /// No space.
+    DiskFull,
+    /// The stored object failed its check.
+    Corrupt(String),
+    /// The replica's store failed; it is stopping.
+    Failed(String),
+    /// The replica works with another layout, under which it does not hold this object.
+    Misdirected,
+}
+
+/// Everything one replica knows of an object.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct ReplicaReport {
+    /// Whose report.
+    pub node: NodeId,
+    /// Whether it owns the object under its layout.
+    pub owner: bool,
+    /// The layout it works with.
+    pub layout: LayoutId,
+    /// Over the whole state.
+    pub digest: u64,
+    /// The state; of a set the header and the first 100 rows.
+    pub state: Option<Object>,
+    /// Members of a set, 0 or 1 otherwise.
+    pub count: u64,
+    /// Bytes of the header row.
+    pub header_bytes: u64,
+    /// Hint marks it holds for this object: owed to whom, which dots.
+    pub owed: Vec<(NodeId, CausalContext)>,
+    /// Why the state could not be read.
+    pub error: Option<String>,
+}
