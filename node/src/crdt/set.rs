@@ -27,6 +27,9 @@ pub struct Set {
     /// Removals of members by dots not seen yet; such a dot is dead on arrival.
     pub(crate) deferred: BTreeMap<Vec<u8>, CausalContext>,
     pub(crate) rows: BTreeMap<Vec<u8>, MemberDots>,
+    /// In a delta, the dots of each mentioned member that it removes: with the row's own dots all
+    /// that it says of that member. Empty in a whole set.
+    pub(crate) removed: BTreeMap<Vec<u8>, MemberDots>,
     pub(crate) covers: Covers,
 }
 
@@ -105,7 +108,12 @@ impl Set {
 
     /// The same set without rows: what a store keeps beside them.
     pub fn header(&self) -> Set {
-        Set { rows: BTreeMap::new(), covers: Covers::All, ..self.clone() }
+        Set {
+            context: self.context.clone(),
+            cleared: self.cleared.clone(),
+            deferred: self.deferred.clone(),
+            ..Set::default()
+        }
     }
 
     /// Whether a removal of the whole set leaves members it must check one by one.
@@ -126,10 +134,10 @@ impl Set {
         let empty = MemberDots::new();
         let live = self.rows.get(member).unwrap_or(&empty);
         match observed {
-            Observed::Here => live.iter().for_each(|dot| delta.context.insert(*dot)),
+            Observed::Here => delta.remove_dots(member, live.iter().copied()),
             Observed::Context(SeenContext { dots, .. }) => {
                 let seen = live.iter().filter(|dot| dots.contains(**dot));
-                seen.for_each(|dot| delta.context.insert(*dot));
+                delta.remove_dots(member, seen.copied());
                 let unseen = dots.minus(&self.context);
                 if !unseen.is_empty() {
                     delta.deferred.insert(member.to_vec(), unseen);
@@ -138,6 +146,30 @@ impl Set {
             Observed::Nothing => {}
         }
         delta.rows.insert(member.to_vec(), MemberDots::new());
+    }
+
+    fn remove_dots(&mut self, member: &[u8], dots: impl Iterator<Item = Dot>) {
+        let removed: MemberDots = dots.collect();
+        removed.iter().for_each(|dot| self.context.insert(*dot));
+        if !removed.is_empty() {
+            self.removed.insert(member.to_vec(), removed);
+        }
+    }
+
+    /// What a delta says of one mentioned member: its dots, live and removed. With the row as it
+    /// is now, that makes a delta of its own.
+    pub fn said_of(&self, member: &[u8]) -> CausalContext {
+        let live = self.rows.get(member).into_iter().flatten();
+        live.chain(self.removed.get(member).into_iter().flatten()).copied().collect()
+    }
+
+    /// The delta that brings a replica up to date about `member`: `said` are dots it missed,
+    /// `live` the member's dots now.
+    pub fn owed(member: &[u8], said: &CausalContext, live: &MemberDots) -> Set {
+        let mut delta = Set { covers: Covers::Rows, context: said.clone(), ..Set::default() };
+        live.iter().for_each(|dot| delta.context.insert(*dot));
+        delta.rows.insert(member.to_vec(), live.clone());
+        delta
     }
 
     fn drop_dead(&mut self) {
@@ -192,7 +224,7 @@ impl DeltaType for Set {
                 }
                 for member in add {
                     let replaced = self.rows.get(member).into_iter().flatten();
-                    replaced.for_each(|dot| delta.context.insert(*dot));
+                    delta.remove_dots(member, replaced.copied());
                     let dot = mint.dot();
                     delta.context.insert(dot);
                     delta.rows.insert(member.clone(), MemberDots::from([dot]));
@@ -231,11 +263,15 @@ impl DeltaType for Set {
         let learned = self.learned_from(other);
         self.context.join(&learned);
         self.settle_deferred();
+        for (member, dots) in &other.removed {
+            self.removed.entry(member.clone()).or_default().extend(dots);
+        }
         if other.covers == Covers::All {
             self.covers = Covers::All;
         }
         if self.covers == Covers::All {
             self.rows.retain(|_, dots| !dots.is_empty());
+            self.removed.clear();
         }
     }
 
