@@ -1,7 +1,6 @@
 //! Every setting of the core in one struct, with its trade-off and a sensible range.
 
 use crate::crdt::NodeId;
-use crate::wire::api::Quorum;
 use bincode::{Decode, Encode};
 
 /// Settings of one node's core.
@@ -76,6 +75,43 @@ impl Config {
     /// The id that goes with the name.
     pub fn id(&self) -> NodeId {
         NodeId::of_name(&self.name)
+    }
+}
+
+/// A number of replicas: a count, or a share of the bucket's N.
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+    bincode::Encode,
+    bincode::Decode,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Quorum {
+    /// One.
+    One,
+    /// More than half of N.
+    Quorum,
+    /// N.
+    All,
+    /// That many, 1 to N.
+    #[serde(untagged)]
+    Count(u8),
+}
+
+impl Quorum {
+    /// How many replicas that is of `n`.
+    pub fn of(self, n: usize) -> usize {
+        match self {
+            Quorum::One => 1,
+            Quorum::Quorum => n / 2 + 1,
+            Quorum::All => n,
+            Quorum::Count(count) => count.into(),
+        }
     }
 }
 

@@ -3,25 +3,22 @@
 //! `step` never fails: operating errors become replies, programmer errors assert. Time comes in
 //! from outside; randomness only as a seed. Acknowledgements wait for `Synced`.
 
-use crate::cluster::MembershipView;
+use crate::cluster::{Member, MembershipView, View};
 use crate::config::Config;
+use crate::coordinator::Coordinator;
 use crate::crdt::{NodeId, Object, ObjectId};
-use crate::metrics::Metrics;
-use crate::placement::Layout;
+use crate::metrics::{Metric, Metrics};
+use crate::placement::{Layout, LayoutId, LayoutMember};
+use crate::replica::Replica;
 use crate::store::{Lsn, Store, StoreError};
-use crate::wire::api::{Reply, Request, RequestId};
-use crate::wire::peer::PeerMessage;
-use std::collections::BTreeMap;
+pub use crate::time::Time;
+use crate::wire::api::{ClusterStatus, Failure, MemberStatus, Reply, Request, RequestId};
+use crate::wire::peer::{PeerBody, PeerMessage, Refusal};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// A reading of both clocks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Time {
-    /// Microseconds since an arbitrary start, never going back.
-    pub mono_us: u64,
-    /// Milliseconds since the Unix epoch; may jump.
-    pub wall_ms: u64,
-}
+/// Between offers of the layout to members that work with another one, µs.
+const OFFER_US: u64 = 1_000_000;
 
 /// What happens to a node.
 #[derive(Clone, PartialEq, Debug)]
@@ -47,7 +44,7 @@ pub enum Output {
     Send(NodeId, PeerMessage),
     /// Sync the store up to this batch and say `Synced`. Several may be answered by one.
     Sync(Lsn),
-    /// A new layout is in force and on its way to disk: tell gossip.
+    /// A new layout is in force and on disk: tell gossip.
     Layout(Arc<Layout>),
     /// The store failed: stop the process, acknowledge nothing more.
     Halt(String),
@@ -69,7 +66,15 @@ pub struct Audit {
 
 /// A node without its shell.
 pub struct Core<S> {
-    store: S,
+    view: View,
+    replica: Replica<S>,
+    coordinator: Coordinator,
+    /// A layout waiting to be on disk, and who asked for it.
+    forming: Option<(Lsn, Option<RequestId>)>,
+    offer_us: u64,
+    sync_asked: Lsn,
+    halted: bool,
+    metrics: Metrics,
 }
 
 impl<S: Store> Core<S> {
@@ -79,18 +84,53 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The store could not be read, or holds a layout that fails its check.
     pub fn open(config: Config, store: S, now: Time, seed: u64) -> Result<Self, StoreError> {
-        let _ = (config, now, seed);
-        Ok(Core { store })
+        let mut view = View::new(config.id());
+        let replica = Replica::open(config.clone(), store, &mut view, seed)?;
+        if let Some(layout) = replica.stored_layout()? {
+            view.set_layout(Arc::new(layout));
+        }
+        Ok(Core {
+            view,
+            replica,
+            coordinator: Coordinator::new(config, seed),
+            forming: None,
+            offer_us: now.mono_us,
+            sync_asked: Lsn(0),
+            halted: false,
+            metrics: Metrics::default(),
+        })
     }
 
-    /// Takes one input and appends what follows from it.
+    /// Takes one input and appends what follows from it. After `Halt` nothing follows any more.
     pub fn step(&mut self, now: Time, input: Input, out: &mut Outbox) {
-        let _ = (now, input, out);
+        if self.halted {
+            return;
+        }
+        let begun_at = out.len();
+        match input {
+            Input::Client(request, asked) => self.on_client(now, request, asked, out),
+            Input::Peer(from, message) => self.on_peer(now, from, message, out),
+            Input::Synced(lsn) => {
+                self.replica.synced(lsn);
+                self.on_synced(lsn, out);
+            }
+            Input::Members(members) => {
+                self.view.members = members;
+                self.replica.members_changed(&self.view, now);
+            }
+            Input::Tick => {
+                self.coordinator.tick(&self.view, now);
+                self.replica.tick(&self.view, now);
+                self.offer_layout(now, out);
+            }
+        }
+        self.settle(now, begun_at, out);
     }
 
     /// When a `Tick` is next due, in `mono_us`.
     pub fn deadline(&self) -> Option<u64> {
-        None
+        let offer = self.has_strangers().then_some(self.offer_us);
+        [self.coordinator.deadline(), self.replica.deadline(), offer].into_iter().flatten().min()
     }
 
     /// Leaves a note that the stop was clean; sync the store up to the returned batch, then drop
@@ -99,22 +139,31 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// The note could not be written; the next start takes a new epoch, which is safe.
     pub fn close(&mut self) -> Result<Lsn, StoreError> {
-        todo!()
+        self.halted = true;
+        self.replica.close()
     }
 
     /// The layout in force.
     pub fn layout(&self) -> Option<&Arc<Layout>> {
-        None
+        self.view.layout.as_ref()
     }
 
-    /// Whether the node can serve clients.
+    /// Whether the node can serve clients: it is part of a layout.
     pub fn is_ready(&self) -> bool {
-        false
+        !self.halted && self.view.layout.as_ref().is_some_and(|layout| layout.has(self.view.me))
     }
 
     /// Values of all metrics, gauges refreshed.
     pub fn metrics(&mut self) -> &Metrics {
-        todo!()
+        self.replica.refresh_gauges();
+        self.coordinator.refresh_gauges();
+        self.metrics = self.replica.metrics.plus(&self.coordinator.metrics);
+        let alive = self.view.members.iter().filter(|member| member.alive).count();
+        let version = self.view.layout.as_ref().map_or(0, |layout| layout.version);
+        self.metrics.set(Metric::LayoutVersion, version);
+        self.metrics.set(Metric::MembersAlive, alive as u64);
+        self.metrics.set(Metric::MembersKnown, self.view.members.iter().count() as u64);
+        &self.metrics
     }
 
     /// Every object this node holds, read whole: for checks, not for serving.
@@ -122,26 +171,239 @@ impl<S: Store> Core<S> {
     /// # Errors
     /// A row could not be read or failed its check.
     pub fn audit(&self) -> Result<BTreeMap<ObjectId, Audit>, StoreError> {
-        todo!()
+        let whole = self.replica.audit()?;
+        let audit = |(object, (digest, state)): (ObjectId, _)| {
+            let owner = self.view.owns(&object);
+            (object, Audit { digest, object: state, owner })
+        };
+        Ok(whole.into_iter().map(audit).collect())
     }
 
     /// Hint marks waiting, for checks.
     pub fn hints_pending(&self) -> u64 {
-        0
+        self.replica.hints_pending()
     }
 
     /// The store, for the shell's gauges and the simulator's checks.
     pub fn store(&self) -> &S {
-        &self.store
+        &self.replica.store
     }
 
     /// The store, for the simulator's crashes.
     pub fn store_mut(&mut self) -> &mut S {
-        &mut self.store
+        &mut self.replica.store
     }
 
     /// Takes the store out: the node is dead.
     pub fn into_store(self) -> S {
-        self.store
+        self.replica.store
+    }
+
+    fn on_client(&mut self, now: Time, request: RequestId, asked: Request, out: &mut Outbox) {
+        match asked {
+            Request::Cluster => {
+                out.push(Output::Reply(request, Reply::Cluster(Box::new(self.status()))));
+            }
+            Request::FormLayout { expect_members } => {
+                if let Err(failure) = self.form_layout(request, expect_members) {
+                    out.push(Output::Reply(request, Reply::Failed(failure)));
+                }
+            }
+            asked => self.coordinator.on_request(&self.view, now, request, asked),
+        }
+    }
+
+    fn on_peer(&mut self, now: Time, from: NodeId, message: PeerMessage, out: &mut Outbox) {
+        match message.body {
+            PeerBody::LayoutIs(theirs) => self.on_layout(from, theirs, out),
+            body if message.layout == self.view.layout_id || is_answer(&body) => {
+                self.deliver(now, from, body);
+            }
+            body => {
+                self.coordinator.metrics.count(Metric::PeerMisdirected);
+                if let Some(refused) = refuse_misdirected(body) {
+                    self.send(from, refused, out);
+                }
+                let mine = self.view.layout.as_deref().cloned().map(Box::new);
+                self.send(from, PeerBody::LayoutIs(mine), out);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Time, from: NodeId, body: PeerBody) {
+        match is_answer(&body) {
+            true => self.coordinator.on_answer(&self.view, now, from, body),
+            false => self.replica.handle(&self.view, now, from, body),
+        }
+    }
+
+    /// Moves effects out, and messages of this node to itself back in, until all is still.
+    fn settle(&mut self, now: Time, begun_at: usize, out: &mut Outbox) {
+        let mut own = VecDeque::new();
+        loop {
+            let sends = std::mem::take(&mut self.replica.effects.sends);
+            let more = std::mem::take(&mut self.coordinator.sends);
+            for (to, body) in sends.into_iter().chain(more) {
+                match to == self.view.me {
+                    true => own.push_back(body),
+                    false => self.send(to, body, out),
+                }
+            }
+            self.take_buckets();
+            let Some(body) = own.pop_front() else { break };
+            self.deliver(now, self.view.me, body);
+        }
+        if let Some(reason) = self.replica.effects.halt.take() {
+            // Replies made in this step are withheld: nothing is acknowledged after a failure.
+            self.halted = true;
+            out.truncate(begun_at);
+            out.push(Output::Halt(reason));
+            return;
+        }
+        let replies = std::mem::take(&mut self.coordinator.replies);
+        out.extend(replies.into_iter().map(|(request, reply)| Output::Reply(request, reply)));
+        if let Some(lsn) = self.replica.effects.sync.take().filter(|lsn| *lsn > self.sync_asked) {
+            self.sync_asked = lsn;
+            out.push(Output::Sync(lsn));
+        }
+    }
+
+    fn take_buckets(&mut self) {
+        for (bucket, props) in std::mem::take(&mut self.replica.effects.buckets) {
+            let before = self.view.n_of(&bucket);
+            self.view.set_bucket(bucket.clone(), props);
+            if self.view.n_of(&bucket) != before
+                && let Err(error) = self.replica.rebuild_trees(&self.view)
+            {
+                self.replica.effects.halt = Some(error.to_string());
+            }
+        }
+    }
+
+    fn send(&self, to: NodeId, body: PeerBody, out: &mut Outbox) {
+        out.push(Output::Send(to, PeerMessage { layout: self.view.layout_id, body }));
+    }
+
+    fn form_layout(&mut self, request: RequestId, expect: u16) -> Result<(), Failure> {
+        if let Some(layout) = &self.view.layout {
+            let version = layout.version;
+            return Err(Failure::Conflict(format!("the cluster has layout version {version}")));
+        }
+        let alive: Vec<&Member> = self.view.members.iter().filter(|m| m.alive).collect();
+        if alive.len() < usize::from(expect.max(1)) {
+            let count = alive.len();
+            return Err(Failure::Conflict(format!("{count} of {expect} members are alive")));
+        }
+        if let Some(member) = alive.iter().find(|member| member.layout != LayoutId::NONE) {
+            let name = &member.name;
+            return Err(Failure::Conflict(format!(
+                "member {name} has a layout already: wait for it"
+            )));
+        }
+        let members = alive.iter().map(|member| LayoutMember {
+            id: member.id,
+            name: member.name.clone(),
+            zone: member.zone.clone(),
+            capacity: member.capacity.max(1),
+        });
+        let layout = Layout::first(members.collect());
+        self.adopt(layout, Some(request)).map_err(|error| Failure::Unavailable(error.to_string()))
+    }
+
+    fn adopt(&mut self, layout: Layout, request: Option<RequestId>) -> Result<(), StoreError> {
+        let lsn = self.replica.keep_layout(&layout)?;
+        self.forming = Some((lsn, request));
+        self.view.set_layout(Arc::new(layout));
+        Ok(())
+    }
+
+    fn on_layout(&mut self, from: NodeId, theirs: Option<Box<Layout>>, out: &mut Outbox) {
+        match (theirs, self.view.layout.as_deref()) {
+            (Some(theirs), None) if theirs.is_valid() => {
+                if let Err(error) = self.adopt(*theirs, None) {
+                    self.replica.effects.halt = Some(error.to_string());
+                }
+            }
+            (None, Some(mine)) => {
+                let mine = Some(Box::new(mine.clone()));
+                self.send(from, PeerBody::LayoutIs(mine), out);
+            }
+            // Two first layouts formed on two sides of a partition: neither yields, and each
+            // refuses the other's messages until a person decides.
+            _ => {}
+        }
+    }
+
+    fn on_synced(&mut self, lsn: Lsn, out: &mut Outbox) {
+        let Some((_, request)) = self.forming.take_if(|(needs, _)| *needs <= lsn) else { return };
+        let Some(layout) = self.view.layout.clone() else { return };
+        out.push(Output::Layout(layout.clone()));
+        if let Some(request) = request {
+            for member in layout.members.iter().filter(|member| member.id != self.view.me) {
+                let mine = Some(Box::new(Layout::clone(&layout)));
+                self.send(member.id, PeerBody::LayoutIs(mine), out);
+            }
+            out.push(Output::Reply(request, Reply::Cluster(Box::new(self.status()))));
+        }
+    }
+
+    fn has_strangers(&self) -> bool {
+        self.view.layout.is_some() && self.strangers().next().is_some()
+    }
+
+    /// Members that are alive and work without a layout.
+    fn strangers(&self) -> impl Iterator<Item = NodeId> {
+        let none = |m: &&Member| m.alive && m.layout == LayoutId::NONE && m.id != self.view.me;
+        self.view.members.iter().filter(none).map(|member| member.id)
+    }
+
+    fn offer_layout(&mut self, now: Time, out: &mut Outbox) {
+        if now.mono_us < self.offer_us {
+            return;
+        }
+        let Some(layout) = self.view.layout.clone() else { return };
+        self.offer_us = now.mono_us + OFFER_US;
+        for node in self.strangers() {
+            self.send(node, PeerBody::LayoutIs(Some(Box::new(Layout::clone(&layout)))), out);
+        }
+    }
+
+    fn status(&self) -> ClusterStatus {
+        let layout = self.view.layout.as_deref();
+        let members = self.view.members.iter().map(|member| MemberStatus {
+            member: member.clone(),
+            partitions: layout.map_or(0, |l| l.owned_count(member.id, self.view.default_bucket.n)),
+            hints_owed: self.replica.hints_for(member.id),
+        });
+        let mut members: Vec<_> = members.collect();
+        members.sort_by(|a, b| a.member.name.cmp(&b.member.name));
+        ClusterStatus {
+            node: self.view.name_of(self.view.me),
+            layout: layout.cloned(),
+            members,
+            ready: self.is_ready(),
+        }
+    }
+}
+
+fn is_answer(body: &PeerBody) -> bool {
+    matches!(
+        body,
+        PeerBody::Applied { .. }
+            | PeerBody::AppliedDurable { .. }
+            | PeerBody::Joined { .. }
+            | PeerBody::Got { .. }
+            | PeerBody::Inspected { .. }
+    )
+}
+
+/// The answer to a request made under another layout, if it is one.
+fn refuse_misdirected(body: PeerBody) -> Option<PeerBody> {
+    let refusal = Refusal::Misdirected;
+    match body {
+        PeerBody::Apply { op, .. } => Some(PeerBody::Applied { op, outcome: Err(refusal) }),
+        PeerBody::Join { op, .. } => Some(PeerBody::Joined { op, outcome: Err(refusal) }),
+        PeerBody::Get { op, .. } => Some(PeerBody::Got { op, outcome: Err(refusal) }),
+        _ => None,
     }
 }

@@ -5,11 +5,14 @@
 
 pub mod cluster;
 pub mod config;
+pub mod coordinator;
 pub mod core;
 pub mod crdt;
 pub mod metrics;
 pub mod placement;
+pub mod replica;
 pub mod store;
+pub mod time;
 pub mod wire;
 
 #[cfg(feature = "server")]

@@ -90,6 +90,12 @@ impl Metrics {
         self.values[metric as usize]
     }
 
+    /// The sums of both, metric by metric.
+    pub fn plus(&self, other: &Metrics) -> Metrics {
+        let sums = self.values.iter().zip(&other.values).map(|(mine, theirs)| mine + theirs);
+        Metrics { values: sums.collect() }
+    }
+
     /// Name, kind, meaning and value of each.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Kind, &'static str, u64)> {
         TABLE

@@ -2,6 +2,10 @@
 //!
 //! Liveness decides whom to ask first and who gets hints. It never decides who owns what.
 
+mod view;
+
+pub use view::{BUCKETS, View};
+
 use crate::crdt::NodeId;
 use crate::placement::LayoutId;
 use bincode::{Decode, Encode};

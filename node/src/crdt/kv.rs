@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 /// Siblings at which a client's write is refused.
 pub const SIBLINGS_MAX: usize = 32;
 
+/// Bytes of all siblings together at which a client's write is refused. Far below what one row
+/// can hold, since sides of a partition add up when they meet.
+pub const SIBLING_BYTES_MAX: usize = 4 << 20;
+
 /// A multi-value register.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Kv {
@@ -75,9 +79,12 @@ impl DeltaType for Kv {
         match op {
             KvOp::Put { value, content_type, observed } => {
                 let mut context = self.observed(observed);
-                let left = self.siblings.keys().filter(|dot| !context.contains(**dot)).count();
-                if left >= SIBLINGS_MAX {
-                    let (count, limit) = (left as u32, SIBLINGS_MAX as u32);
+                let left = self.siblings.iter().filter(|(dot, _)| !context.contains(**dot));
+                let (count, bytes) = left.fold((0, value.len()), |(count, bytes), (_, sibling)| {
+                    (count + 1, bytes + sibling.value.len())
+                });
+                if count >= SIBLINGS_MAX || (count > 0 && bytes > SIBLING_BYTES_MAX) {
+                    let (count, limit) = (count as u32, SIBLINGS_MAX as u32);
                     return Err(OpError::TooManySiblings { count, limit });
                 }
                 let dot = mint.dot();

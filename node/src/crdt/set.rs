@@ -97,7 +97,7 @@ impl SetOp {
 
 impl Set {
     /// Visible members with their dots, in order.
-    pub fn members(&self) -> impl Iterator<Item = (&Vec<u8>, &MemberDots)> {
+    pub fn members(&self) -> impl DoubleEndedIterator<Item = (&Vec<u8>, &MemberDots)> {
         self.rows.iter().filter(|(_, dots)| !dots.is_empty())
     }
 
@@ -112,6 +112,17 @@ impl Set {
             context: self.context.clone(),
             cleared: self.cleared.clone(),
             deferred: self.deferred.clone(),
+            ..Set::default()
+        }
+    }
+
+    /// The part of it that is about no single member: clears and waiting removals.
+    pub fn clears(&self) -> Set {
+        Set {
+            context: self.cleared.clone(),
+            cleared: self.cleared.clone(),
+            deferred: self.deferred.clone(),
+            covers: Covers::Rows,
             ..Set::default()
         }
     }

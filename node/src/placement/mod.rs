@@ -7,7 +7,6 @@ mod table;
 pub use layout::{Layout, LayoutId, LayoutMember};
 
 use crate::crdt::{NodeId, ObjectId};
-use crate::store::StoreError;
 
 /// Fixed number of partitions. A power of two, many times the number of nodes, so that shares
 /// stay even when nodes come and go.
@@ -48,9 +47,4 @@ impl PreferenceList {
     pub fn stand_ins(&self) -> &[NodeId] {
         &self.nodes[self.owners..]
     }
-}
-
-/// A layout that failed its check when loaded or received.
-pub(crate) fn corrupt_layout(detail: &str) -> StoreError {
-    StoreError::Corrupt(format!("layout: {detail}"))
 }

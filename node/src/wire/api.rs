@@ -2,6 +2,7 @@
 
 use crate::cluster::Member;
 use crate::config::BucketProps;
+pub use crate::config::Quorum;
 use crate::crdt::{Object, ObjectId, ObjectOp, OpError, SeenContext};
 use crate::placement::{Layout, LayoutId};
 use crate::wire::peer::ReplicaReport;
@@ -10,43 +11,6 @@ use thiserror::Error;
 /// Names a request within one node; the shell draws it and never reuses one that is open.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
-
-/// A number of replicas: a count, or a share of the bucket's N.
-#[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Debug,
-    serde::Serialize,
-    serde::Deserialize,
-    bincode::Encode,
-    bincode::Decode,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Quorum {
-    /// One.
-    One,
-    /// More than half of N.
-    Quorum,
-    /// N.
-    All,
-    /// That many, 1 to N.
-    #[serde(untagged)]
-    Count(u8),
-}
-
-impl Quorum {
-    /// How many replicas that is of `n`.
-    pub fn of(self, n: usize) -> usize {
-        match self {
-            Quorum::One => 1,
-            Quorum::Quorum => n / 2 + 1,
-            Quorum::All => n,
-            Quorum::Count(count) => count.into(),
-        }
-    }
-}
 
 /// How many replicas must hold a write on disk before it is acknowledged, besides W.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

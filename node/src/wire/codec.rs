@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const VERSION: u8 = 1;
 
 /// The longest encoded value, bytes: a frame between peers, a row in the store.
-pub const ENCODED_MAX: usize = 16 << 20;
+pub const ENCODED_MAX: usize = 64 << 20;
 
 const CHECKSUM_BYTES: usize = 4;
 

@@ -135,6 +135,13 @@ pub enum PeerBody {
         /// Where to go on, `None` when this was the last page.
         next: Option<Vec<u8>>,
     },
+    /// Pull the rows of this set from that peer: a read found the receiver stale.
+    PullFrom {
+        /// Which object.
+        object: ObjectId,
+        /// Who has rows the receiver lacks.
+        peer: NodeId,
+    },
     /// Roots of the sender's digest trees.
     Roots(Vec<TreeRoot>),
     /// Leaves of one tree whose roots differ.
@@ -215,6 +222,8 @@ pub enum Refusal {
     Corrupt(String),
     /// The replica's store failed; it is stopping.
     Failed(String),
+    /// The receiver is no owner and may keep no more marks for the one it would stand in for.
+    HintsFull,
     /// The replica works with another layout, under which it does not hold this object.
     Misdirected,
 }

@@ -1,0 +1,394 @@
+//! One write: applied at the first live replica, joined at the rest, acknowledged at W.
+//!
+//! The operation is applied exactly once: if the replica it was sent to does not answer, the
+//! outcome is unknown and nobody else is asked. The delta may go anywhere any number of times.
+//! Owners that do not have it in the end are owed it: a mark on a stand-in, or where there is
+//! none on a replica that has the write.
+
+use super::quorum::WriteNeeds;
+use crate::cluster::View;
+use crate::config::BucketProps;
+use crate::crdt::{NodeId, ObjectId, ObjectOp};
+use crate::placement::PreferenceList;
+use crate::wire::api::{Acks, Failure, Reply, RequestId, Written};
+use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A write that is answered waits so long for the owners that have not acknowledged before they
+/// are owed a hint, µs.
+const LINGER_US: u64 = 500_000;
+
+/// How to word the answer.
+#[derive(Clone, Debug)]
+pub(super) enum Respond {
+    /// As a write.
+    Written,
+    /// As the properties of a bucket.
+    Bucket(BucketProps),
+}
+
+/// What a step of an operation sends and answers.
+#[derive(Debug, Default)]
+pub(super) struct Doing {
+    pub(super) sends: Vec<(NodeId, PeerBody)>,
+    pub(super) reply: Option<Reply>,
+    /// The operation is over.
+    pub(super) done: bool,
+    /// Replicas asked because another one was slow.
+    pub(super) hedges: u64,
+}
+
+/// A write under way.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) request: RequestId,
+    pub(super) respond: Respond,
+    pub(super) object: ObjectId,
+    pub(super) deadline_us: u64,
+    pub(super) replied: bool,
+    action: ObjectOp,
+    needs: WriteNeeds,
+    sloppy: bool,
+    list: PreferenceList,
+    hedge_us: u64,
+    hedged: bool,
+    timer_us: u64,
+    applier: NodeId,
+    refused: BTreeSet<NodeId>,
+    applied: Option<Applied>,
+    copies: BTreeMap<NodeId, Copy>,
+    /// Stand-ins to use when the delta is there.
+    planned: Vec<(NodeId, Vec<NodeId>)>,
+}
+
+/// The write at one replica, asked for or there.
+#[derive(Debug, Default)]
+struct Copy {
+    /// Owners it keeps a mark for.
+    covers: Vec<NodeId>,
+    acked: bool,
+    durable: bool,
+    refused: bool,
+}
+
+/// Who applies, and who stands in for whom.
+struct Plan {
+    applier: NodeId,
+    applier_covers: Vec<NodeId>,
+    stand_ins: Vec<(NodeId, Vec<NodeId>)>,
+    reachable: usize,
+    owners_alive: usize,
+}
+
+/// Settings of a write besides the operation.
+pub(super) struct Terms {
+    pub(super) request: RequestId,
+    pub(super) respond: Respond,
+    pub(super) needs: WriteNeeds,
+    pub(super) sloppy: bool,
+    pub(super) list: PreferenceList,
+    pub(super) deadline_us: u64,
+    pub(super) hedge_us: u64,
+}
+
+impl Write {
+    /// Begins a write, or says why nothing was applied.
+    pub(super) fn begin(
+        view: &View,
+        op: OpId,
+        object: ObjectId,
+        action: ObjectOp,
+        terms: Terms,
+        doing: &mut Doing,
+    ) -> Result<Write, Failure> {
+        let mut write = Write {
+            request: terms.request,
+            respond: terms.respond,
+            object,
+            deadline_us: terms.deadline_us,
+            replied: false,
+            action,
+            needs: terms.needs,
+            sloppy: terms.sloppy,
+            list: terms.list,
+            hedge_us: terms.hedge_us,
+            hedged: false,
+            timer_us: terms.deadline_us,
+            applier: view.me,
+            refused: BTreeSet::new(),
+            applied: None,
+            copies: BTreeMap::new(),
+            planned: Vec::new(),
+        };
+        write.apply_somewhere(view, op, doing)?;
+        Ok(write)
+    }
+
+    /// When `on_timer` is next due, µs.
+    pub(super) fn timer(&self) -> u64 {
+        self.timer_us
+    }
+
+    fn apply_somewhere(&mut self, view: &View, op: OpId, doing: &mut Doing) -> Result<(), Failure> {
+        let plan = self.plan(view)?;
+        let needs = self.needs;
+        if plan.reachable < needs.w || plan.owners_alive < needs.pw {
+            return Err(Failure::Unavailable(format!(
+                "w={} and pw={} cannot be met: {} replicas can be reached, {} of them owners",
+                needs.w, needs.pw, plan.reachable, plan.owners_alive
+            )));
+        }
+        self.applier = plan.applier;
+        self.planned = plan.stand_ins;
+        let covers = plan.applier_covers.clone();
+        self.copies = BTreeMap::from([(plan.applier, Copy { covers, ..Copy::default() })]);
+        let body = PeerBody::Apply {
+            op,
+            object: self.object.clone(),
+            action: self.action.clone(),
+            hint_for: plan.applier_covers,
+        };
+        doing.sends.push((plan.applier, body));
+        Ok(())
+    }
+
+    fn plan(&self, view: &View) -> Result<Plan, Failure> {
+        let usable = |node: &&NodeId| view.is_alive(**node) && !self.refused.contains(node);
+        let alive: Vec<NodeId> = self.list.owners().iter().filter(usable).copied().collect();
+        let away: Vec<NodeId> =
+            self.list.owners().iter().filter(|node| !alive.contains(node)).copied().collect();
+        let spare = self.list.stand_ins().iter().filter(|_| self.sloppy).filter(usable);
+        let mut spare: Vec<NodeId> = spare.copied().collect();
+        let own = |nodes: &[NodeId]| nodes.contains(&view.me).then_some(view.me);
+        let owners_alive = alive.len();
+        let reachable = owners_alive + spare.len().min(away.len());
+        let mut stand_ins: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
+        let mut applier_covers = Vec::new();
+        let mut away = away.into_iter();
+        let applier = match own(&alive).or(alive.first().copied()) {
+            Some(owner) => owner,
+            None => {
+                let nobody = || Failure::Unavailable("no replica can be reached".into());
+                let chosen = own(&spare).or(spare.first().copied()).ok_or_else(nobody)?;
+                spare.retain(|node| *node != chosen);
+                applier_covers.extend(away.next());
+                chosen
+            }
+        };
+        let mut spare = spare.into_iter();
+        for owner in away {
+            match spare.next() {
+                Some(stand_in) => stand_ins.push((stand_in, vec![owner])),
+                None => applier_covers.push(owner),
+            }
+        }
+        Ok(Plan { applier, applier_covers, stand_ins, reachable, owners_alive })
+    }
+
+    /// The replica that was asked to apply answers.
+    pub(super) fn on_applied(
+        &mut self,
+        view: &View,
+        now_us: u64,
+        op: OpId,
+        from: NodeId,
+        outcome: Result<Applied, Refusal>,
+        doing: &mut Doing,
+    ) {
+        if from != self.applier || self.applied.is_some() {
+            return;
+        }
+        match outcome {
+            Ok(applied) => {
+                let settled = applied.settled;
+                self.applied = Some(applied);
+                self.spread(op, doing);
+                self.timer_us = self.timer_us.min(now_us + self.hedge_us);
+                if settled {
+                    self.on_ack(view, now_us, from, false, doing);
+                }
+            }
+            Err(refusal) => self.on_refused(view, op, refusal, doing),
+        }
+    }
+
+    /// Nothing was applied there. Another replica may have room or a sound copy.
+    fn on_refused(&mut self, view: &View, op: OpId, refusal: Refusal, doing: &mut Doing) {
+        let last = match refusal {
+            Refusal::Op(error) => return self.fail(Failure::Refused(error), doing),
+            Refusal::DiskFull => Failure::DiskFull,
+            Refusal::Corrupt(detail) => Failure::Corrupt(detail),
+            Refusal::HintsFull => Failure::Unavailable(
+                "no owner can be reached and the replicas \
+                that stand in for them may keep no more hints"
+                    .into(),
+            ),
+            Refusal::Failed(detail) => Failure::Unavailable(format!("storage failed: {detail}")),
+            Refusal::Misdirected => {
+                Failure::Unavailable("the replicas do not agree on the layout yet".into())
+            }
+        };
+        self.refused.insert(self.applier);
+        if self.apply_somewhere(view, op, doing).is_err() {
+            self.fail(last, doing);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, doing: &mut Doing) {
+        self.replied = true;
+        doing.reply = Some(Reply::Failed(failure));
+        doing.done = true;
+    }
+
+    /// Sends the delta to every owner that nobody stands in for, and to the stand-ins.
+    fn spread(&mut self, op: OpId, doing: &mut Doing) {
+        let planned = std::mem::take(&mut self.planned);
+        let mut covered: Vec<NodeId> = planned.iter().flat_map(|(_, for_)| for_).copied().collect();
+        covered.extend(self.copies.values().flat_map(|copy| &copy.covers));
+        let owners: Vec<NodeId> = self.list.owners().to_vec();
+        for owner in owners {
+            if owner != self.applier && !covered.contains(&owner) {
+                self.join_at(owner, Vec::new(), op, doing);
+            }
+        }
+        for (stand_in, covers) in planned {
+            self.join_at(stand_in, covers, op, doing);
+        }
+    }
+
+    fn join_at(&mut self, node: NodeId, covers: Vec<NodeId>, op: OpId, doing: &mut Doing) {
+        let Some(applied) = &self.applied else { return };
+        let delta = applied.delta.clone();
+        let object = self.object.clone();
+        self.copies.insert(node, Copy { covers: covers.clone(), ..Copy::default() });
+        doing.sends.push((node, PeerBody::Join { op, object, delta, hint_for: covers }));
+    }
+
+    /// A replica has the write, in memory or on disk.
+    pub(super) fn on_ack(
+        &mut self,
+        view: &View,
+        now_us: u64,
+        from: NodeId,
+        durable: bool,
+        doing: &mut Doing,
+    ) {
+        let Some(copy) = self.copies.get_mut(&from) else { return };
+        copy.acked = true;
+        copy.durable |= durable;
+        if !self.replied && self.is_met(view) {
+            self.reply(doing);
+            self.timer_us = self.timer_us.min(now_us + LINGER_US).min(self.deadline_us);
+        }
+        doing.done = self.replied && self.missing().is_empty();
+    }
+
+    /// A replica did not join the delta.
+    pub(super) fn on_join_refused(&mut self, from: NodeId) {
+        if let Some(copy) = self.copies.get_mut(&from) {
+            copy.refused = true;
+        }
+    }
+
+    fn acks(&self) -> Acks {
+        let mut acks = Acks::default();
+        for (node, copy) in self.copies.iter().filter(|(_, copy)| copy.acked) {
+            match self.list.owners().contains(node) {
+                true => acks.owners += 1,
+                false => acks.hints += 1,
+            }
+            acks.durable += u32::from(copy.durable);
+        }
+        acks
+    }
+
+    fn is_met(&self, view: &View) -> bool {
+        let acks = self.acks();
+        let zones: BTreeSet<_> = self
+            .copies
+            .iter()
+            .filter(|(_, copy)| copy.acked)
+            .filter_map(|(node, _)| view.layout.as_ref()?.member(*node).map(|m| &m.zone))
+            .collect();
+        let counted = if self.sloppy { acks.owners + acks.hints } else { acks.owners };
+        self.applied.is_some()
+            && counted as usize >= self.needs.w
+            && acks.owners as usize >= self.needs.pw
+            && acks.durable as usize >= self.needs.durable
+            && zones.len() >= self.needs.zones
+    }
+
+    fn reply(&mut self, doing: &mut Doing) {
+        let Some(applied) = &self.applied else { return };
+        self.replied = true;
+        doing.reply = Some(match &self.respond {
+            Respond::Bucket(props) => Reply::Bucket(props.clone()),
+            Respond::Written => Reply::Written(Written {
+                acks: self.acks(),
+                object: applied.state.clone(),
+                seen: applied.state.seen(),
+            }),
+        });
+    }
+
+    /// Time has passed: stand-ins for slow owners first, then marks for what is still missing,
+    /// and at the deadline the answer that it is unknown.
+    pub(super) fn on_timer(&mut self, view: &View, now_us: u64, op: OpId, doing: &mut Doing) {
+        if !self.hedged && self.applied.is_some() && !self.replied {
+            self.hedge(view, op, doing);
+        }
+        self.timer_us = self.deadline_us;
+        if now_us >= self.deadline_us || self.replied {
+            if !self.replied {
+                self.replied = true;
+                doing.reply = Some(Reply::Failed(Failure::Unknown(self.acks())));
+            }
+            self.owe_the_rest(view, op, doing);
+            doing.done = true;
+        }
+    }
+
+    /// Owners that neither have the write nor are owed it by a replica that has.
+    fn missing(&self) -> Vec<NodeId> {
+        let has = |owner: &NodeId| {
+            self.copies
+                .iter()
+                .any(|(node, copy)| copy.acked && (node == owner || copy.covers.contains(owner)))
+        };
+        self.list.owners().iter().filter(|owner| !has(owner)).copied().collect()
+    }
+
+    fn hedge(&mut self, view: &View, op: OpId, doing: &mut Doing) {
+        self.hedged = true;
+        if !self.sloppy {
+            return;
+        }
+        for owner in self.missing() {
+            let unused = |node: &&NodeId| {
+                view.is_alive(**node)
+                    && !self.copies.contains_key(node)
+                    && !self.refused.contains(node)
+            };
+            let Some(stand_in) = self.list.stand_ins().iter().find(unused).copied() else { return };
+            doing.hedges += 1;
+            self.join_at(stand_in, vec![owner], op, doing);
+        }
+    }
+
+    /// Marks for owners that have not acknowledged, kept by a replica that has the write.
+    fn owe_the_rest(&mut self, view: &View, op: OpId, doing: &mut Doing) {
+        let missing = self.missing();
+        let Some(applied) = self.applied.take() else { return };
+        if missing.is_empty() {
+            return;
+        }
+        let mine = self.copies.get(&view.me).is_some_and(|copy| copy.acked);
+        let keeper = match mine || !view.is_alive(self.applier) {
+            true => view.me,
+            false => self.applier,
+        };
+        let object = self.object.clone();
+        let body = PeerBody::Join { op, object, delta: applied.delta, hint_for: missing };
+        doing.sends.push((keeper, body));
+    }
+}

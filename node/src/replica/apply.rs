@@ -1,0 +1,207 @@
+//! Applying a client's operation and joining a delta: the two ways in, one path.
+
+use super::Replica;
+use super::keys::object_key;
+use super::rows;
+use crate::cluster::{BUCKETS, View};
+use crate::config::{Durability, Mutant};
+use crate::crdt::set::Covers;
+use crate::crdt::{CausalContext, CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp, Set};
+use crate::metrics::Metric;
+use crate::store::{Batch, Store, StoreError};
+use crate::time::Time;
+use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
+
+impl<S: Store> Replica<S> {
+    #[allow(clippy::too_many_arguments)] // The fields of one message.
+    pub(super) fn on_apply(
+        &mut self,
+        view: &View,
+        now: Time,
+        from: NodeId,
+        op: OpId,
+        object: &ObjectId,
+        action: ObjectOp,
+        hint_for: &[NodeId],
+    ) {
+        let outcome = match self.may_hold(view, object, hint_for) {
+            Ok(()) => self.apply(view, now, object, action, hint_for),
+            Err(refusal) => Err(refusal),
+        };
+        let Ok(mut applied) = outcome else {
+            return self.send(from, PeerBody::Applied { op, outcome });
+        };
+        self.metrics.count(Metric::Applied);
+        let durability = self.durability(view, object);
+        applied.settled = durability == Durability::Batched;
+        let applied = PeerBody::Applied { op, outcome: Ok(applied) };
+        match self.epoch_since <= self.synced {
+            true => self.send(from, applied),
+            // The epoch is not yet this start's own: a crash now would give its dots out again.
+            false => self.send_durable(from, applied),
+        }
+        self.acknowledge(now, durability, from, PeerBody::AppliedDurable { op });
+    }
+
+    #[allow(clippy::too_many_arguments)] // The fields of one message.
+    pub(super) fn on_join(
+        &mut self,
+        view: &View,
+        now: Time,
+        from: NodeId,
+        op: OpId,
+        object: &ObjectId,
+        delta: &Object,
+        hint_for: &[NodeId],
+    ) {
+        let joined = self.may_hold(view, object, hint_for).and_then(|()| {
+            let joined = self.join_now(view, now, object, delta, hint_for);
+            joined.map_err(|error| self.refusal(error))
+        });
+        if let Err(refusal) = joined {
+            return self.send(from, PeerBody::Joined { op, outcome: Err(refusal) });
+        }
+        let durability = self.durability(view, object);
+        if durability == Durability::Batched {
+            self.send(from, PeerBody::Joined { op, outcome: Ok(false) });
+        }
+        self.acknowledge(now, durability, from, PeerBody::Joined { op, outcome: Ok(true) });
+    }
+
+    fn acknowledge(&mut self, now: Time, durability: Durability, to: NodeId, body: PeerBody) {
+        match durability {
+            Durability::Sync => self.send_durable(to, body),
+            Durability::Batched => self.send_batched(now, to, body),
+        }
+    }
+
+    /// An owner holds its objects; anybody else only as a stand-in that can keep the marks.
+    fn may_hold(&self, view: &View, object: &ObjectId, hint_for: &[NodeId]) -> Result<(), Refusal> {
+        let owner = view.owns(object);
+        let full = |target: &NodeId| self.hints.pending_for(*target) >= self.config.hints_max;
+        match owner {
+            true => Ok(()),
+            // Without a mark nothing would ever bring the write from here to its owners.
+            false if hint_for.iter().any(full) => Err(Refusal::HintsFull),
+            false if hint_for.is_empty() => Err(Refusal::Misdirected),
+            false => Ok(()),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        view: &View,
+        now: Time,
+        object: &ObjectId,
+        mut action: ObjectOp,
+        hint_for: &[NodeId],
+    ) -> Result<Applied, Refusal> {
+        if let ObjectOp::Counter(CounterOp::Add { floor, .. } | CounterOp::Reset { floor, .. }) =
+            &mut action
+        {
+            *floor = self.floor;
+        }
+        let window = self.window(object, &action).map_err(|error| self.refusal(error))?;
+        let next = window.context().highest(self.actor).max(self.floor) + 1;
+        let mut mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
+        let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
+        let joined = self.join_marked(view, object, &delta, hint_for, true);
+        let header = joined.map_err(|error| self.refusal(error))?;
+        Ok(Applied { delta, state: header.object, settled: false })
+    }
+
+    /// The object as far as the operation looks at it: all of a small one, of a set the members
+    /// named.
+    fn window(&self, object: &ObjectId, action: &ObjectOp) -> Result<Object, StoreError> {
+        let (header, _) = rows::load(&self.store, object)?;
+        let mut window = header.object;
+        if let (Object::Set(set), ObjectOp::Set(action)) = (&mut window, action) {
+            let head = set.header();
+            set.covers = Covers::Rows;
+            for member in action.members() {
+                let dots = rows::load_member(&self.store, object, &head, member)?;
+                set.rows.insert(member.clone(), dots);
+            }
+        }
+        Ok(window)
+    }
+
+    /// Joins `delta` and marks it as owed to `hint_for`, in one batch. Returns the header after.
+    pub(super) fn join_now(
+        &mut self,
+        view: &View,
+        now: Time,
+        object: &ObjectId,
+        delta: &Object,
+        hint_for: &[NodeId],
+    ) -> Result<rows::Header, StoreError> {
+        self.observe(now, delta);
+        let forgetful = self.config.is_mutant(Mutant::ForgetDot).then(|| forget_dots(delta));
+        self.join_marked(view, object, forgetful.as_ref().unwrap_or(delta), hint_for, false)
+    }
+
+    fn join_marked(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+        delta: &Object,
+        hint_for: &[NodeId],
+        minted: bool,
+    ) -> Result<rows::Header, StoreError> {
+        let mut batch = Batch::default();
+        let joined = rows::join(&self.store, object, delta, self.actor, &mut batch)?;
+        let known = joined.own_before.max(self.floor);
+        if !minted && delta.context().highest(self.actor) > known {
+            // A peer has dots of this actor that this node forgot: it lost writes on disk.
+            self.new_epoch();
+        }
+        let marks = self.mark(object, delta, hint_for, &mut batch)?;
+        if joined.garbage {
+            self.queue_collection(object, &mut batch);
+        }
+        let changed = joined.before != joined.after;
+        if !changed && marks.is_empty() {
+            return Ok(joined.header);
+        }
+        self.commit(batch)?;
+        self.count_marks(&marks);
+        self.metrics.count(Metric::Joined);
+        if changed {
+            self.metrics.count(Metric::JoinedNew);
+            let n = view.n_of(&object.bucket);
+            self.trees.replace(&object_key(object), n, joined.before, joined.after);
+            self.note_bucket(object, &joined.header.object);
+        }
+        Ok(joined.header)
+    }
+
+    /// Follows the clocks in the delta as far as they are not too far ahead.
+    fn observe(&mut self, now: Time, delta: &Object) {
+        if let Object::Kv(kv) = delta {
+            for (_, sibling) in kv.siblings() {
+                if !self.clock.observe(sibling.written_at, now.wall_ms) {
+                    self.metrics.count(Metric::ClockIgnored);
+                }
+            }
+        }
+    }
+
+    fn note_bucket(&mut self, object: &ObjectId, state: &Object) {
+        if object.bucket == BUCKETS {
+            self.effects.buckets.push(super::bucket_of(object, state));
+        }
+    }
+}
+
+/// The delta as a buggy join would take it: its live dots are not in its context.
+fn forget_dots(delta: &Object) -> Object {
+    let mut delta = delta.clone();
+    let live: CausalContext = delta.live_dots().into_iter().collect();
+    match &mut delta {
+        Object::Kv(kv) => kv.context = kv.context.minus(&live),
+        Object::Flag(flag) => flag.context = flag.context.minus(&live),
+        Object::Set(Set { context, .. }) => *context = context.minus(&live),
+        Object::Counter(counter) => counter.context = counter.context.minus(&live),
+    }
+    delta
+}

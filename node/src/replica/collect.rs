@@ -1,0 +1,135 @@
+//! Collection: rows that a clear made invisible, and copies that a stand-in no longer owes to
+//! anybody, deleted in small batches between other work.
+//!
+//! Before a header goes, the node's dot floor rises to the highest counter it holds, so that the
+//! object, should this node write it again, never gets a dot twice.
+
+use super::Replica;
+use super::keys::{self, META_COLLECT, object_key, parse_object_key, prefix_end};
+use super::rows::{self, RowRange};
+use crate::cluster::View;
+use crate::crdt::{NodeId, Object, ObjectId};
+use crate::metrics::Metric;
+use crate::store::{Batch, Family, Store, StoreError, Visit};
+use crate::wire::codec;
+use std::ops::Bound;
+
+/// Rows deleted in one step.
+const STEP_ROWS: usize = 256;
+
+impl<S: Store> Replica<S> {
+    /// Notes that the object has something to collect.
+    pub(super) fn queue_collection(&mut self, object: &ObjectId, batch: &mut Batch) {
+        batch.put(Family::Meta, queue_key(object), codec::encode(&Vec::<u8>::new()));
+        self.collecting = true;
+    }
+
+    /// Collects a little; the queue remembers how far it came.
+    pub(super) fn collect_some(&mut self, view: &View) {
+        if !self.collecting {
+            return;
+        }
+        match self.collect_step(view) {
+            Ok(more) => self.collecting = more,
+            Err(error) => {
+                // Tried again when something else is queued or at the next start.
+                self.refusal(error);
+                self.collecting = false;
+            }
+        }
+    }
+
+    fn collect_step(&mut self, view: &View) -> Result<bool, StoreError> {
+        if view.layout.is_none() {
+            return Ok(false);
+        }
+        let mut found = None;
+        let end = prefix_end(META_COLLECT);
+        self.store.scan(Family::Meta, META_COLLECT, end.as_deref(), &mut |key, value| {
+            found = Some((key.to_vec(), codec::decode::<Vec<u8>>(value).unwrap_or_default()));
+            Visit::Stop
+        })?;
+        let Some((key, after)) = found else { return Ok(false) };
+        let mut batch = Batch::default();
+        match parse_object_key(&key[META_COLLECT.len()..]) {
+            Some((object, _)) => self.collect_object(view, &object, after, &mut batch)?,
+            None => batch.delete(Family::Meta, key),
+        }
+        let rows = batch.changes.iter().filter(|change| change.family == Family::Rows).count();
+        self.commit(batch)?;
+        self.metrics.add(Metric::Collected, rows as u64);
+        Ok(true)
+    }
+
+    fn collect_object(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+        after: Vec<u8>,
+        batch: &mut Batch,
+    ) -> Result<(), StoreError> {
+        let (header, digest) = rows::load(&self.store, object)?;
+        let unowned = !view.owns(object);
+        // A stand-in's copy whose marks are out is collected when they are delivered, not before.
+        if unowned && self.owes(object)? {
+            batch.delete(Family::Meta, queue_key(object));
+            return Ok(());
+        }
+        let next = self.collect_rows(object, &header.object, unowned, &after, batch)?;
+        match next {
+            Some(next) => batch.put(Family::Meta, queue_key(object), codec::encode(&next)),
+            None => {
+                batch.delete(Family::Meta, queue_key(object));
+                if unowned && digest != 0 {
+                    self.raise_floor(view.me, &header.object, batch);
+                    batch.delete(Family::Headers, object_key(object));
+                    let n = view.n_of(&object.bucket);
+                    self.trees.replace(&object_key(object), n, digest, 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes rows after `after` that nobody can see, or all of them; where to go on.
+    fn collect_rows(
+        &self,
+        object: &ObjectId,
+        state: &Object,
+        all: bool,
+        after: &[u8],
+        batch: &mut Batch,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Object::Set(head) = state else { return Ok(None) };
+        let from = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
+        let mut seen = 0;
+        let mut next = None;
+        let range = RowRange { from, ..RowRange::ALL };
+        rows::scan_members(&self.store, object, head, range, &mut |member, dots| {
+            if all || dots.is_empty() {
+                let key = [&object_key(object)[..], member].concat();
+                batch.delete(Family::Rows, key);
+            }
+            seen += 1;
+            if seen < STEP_ROWS {
+                return Visit::Next;
+            }
+            next = Some(member.to_vec());
+            Visit::Stop
+        })?;
+        Ok(next)
+    }
+
+    fn raise_floor(&mut self, me: NodeId, state: &Object, batch: &mut Batch) {
+        let own = state.context().iter().filter(|(actor, _)| actor.node == me);
+        let highest = own.map(|(actor, _)| state.context().highest(actor)).max().unwrap_or(0);
+        if highest > self.floor {
+            self.floor = highest;
+            batch.put(Family::Meta, keys::META_FLOOR.to_vec(), codec::encode(&self.floor));
+        }
+    }
+}
+
+fn queue_key(object: &ObjectId) -> Vec<u8> {
+    [META_COLLECT, &object_key(object)].concat()
+}

@@ -1,0 +1,375 @@
+//! Hints: marks of what other nodes missed. A mark is (target, object, row) and the dots missed;
+//! the data is in the rows. So marks coalesce, and their number is bounded by distinct rows.
+//!
+//! Each mark is a delta of its own: the row as it is now, plus the dots missed. One batch a target
+//! is under way at a time; a mark goes when the target has the batch on disk, and what was missed
+//! in the meantime stays.
+
+use super::Replica;
+use super::keys::{Marked, hint_key, object_key, parse_hint_key, prefix_end};
+use super::rows;
+use crate::cluster::View;
+use crate::config::Mutant;
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Set};
+use crate::metrics::Metric;
+use crate::store::{Batch, Family, Store, StoreError, Visit};
+use crate::time::Time;
+use crate::wire::codec;
+use crate::wire::peer::PeerBody;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Marks delivered in one batch.
+const BATCH_MARKS: usize = 512;
+/// Bytes of state delivered in one batch, at least one object.
+const BATCH_BYTES: usize = 1 << 20;
+/// A batch is sent again when its answer has not come for so many retry intervals.
+const PATIENCE: u64 = 5;
+
+/// What the node knows of its marks without reading them.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pending: BTreeMap<NodeId, u64>,
+    under_way: BTreeMap<NodeId, UnderWay>,
+    /// Targets heard at the last tick, to notice those that come back.
+    alive: BTreeSet<NodeId>,
+    batches: u64,
+    next_us: Option<u64>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    batch: u64,
+    give_up_us: u64,
+    /// Key and bytes of each mark as sent.
+    marks: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A mark that a batch will add or extend.
+pub(super) struct Mark {
+    target: NodeId,
+    new: bool,
+}
+
+impl Hints {
+    pub(super) fn open<S: Store>(store: &S) -> Result<Hints, StoreError> {
+        let mut hints = Hints::default();
+        store.scan(Family::Hints, b"", None, &mut |key, _| {
+            if let Some((target, ..)) = parse_hint_key(key) {
+                *hints.pending.entry(target).or_default() += 1;
+            }
+            Visit::Next
+        })?;
+        hints.next_us = (!hints.pending.is_empty()).then_some(0);
+        Ok(hints)
+    }
+
+    pub(super) fn pending(&self) -> u64 {
+        self.pending.values().sum()
+    }
+
+    pub(super) fn pending_for(&self, node: NodeId) -> u64 {
+        self.pending.get(&node).copied().unwrap_or(0)
+    }
+
+    pub(super) fn due(&self) -> Option<u64> {
+        self.next_us
+    }
+
+    /// Nodes that something is owed to.
+    pub(super) fn targets(&self) -> impl Iterator<Item = NodeId> {
+        self.pending.keys().copied()
+    }
+
+    fn settle(&mut self, target: NodeId, delivered: u64) {
+        let left = self.pending_for(target).saturating_sub(delivered);
+        match left {
+            0 => self.pending.remove(&target),
+            _ => self.pending.insert(target, left),
+        };
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Adds to `batch` the marks that `delta` is owed to each of `targets`.
+    pub(super) fn mark(
+        &mut self,
+        object: &ObjectId,
+        delta: &Object,
+        targets: &[NodeId],
+        batch: &mut Batch,
+    ) -> Result<Vec<Mark>, StoreError> {
+        let mut marks = Vec::new();
+        if targets.is_empty() || self.config.is_mutant(Mutant::DropHint) {
+            return Ok(marks);
+        }
+        let base = object_key(object);
+        let parts = parts_of(delta);
+        for &target in targets {
+            if self.hints.pending_for(target) >= self.config.hints_max {
+                self.metrics.add(Metric::HintsDropped, parts.len() as u64);
+                continue;
+            }
+            for (marked, said) in &parts {
+                let key = hint_key(target, &base, marked);
+                let old = self.store.get(Family::Hints, &key)?;
+                let mut missed = said.clone();
+                // A mark that cannot be read is replaced; the comparison of trees covers the rest.
+                if let Some(Ok(old)) = old.as_deref().map(codec::decode::<CausalContext>) {
+                    missed.join(&old);
+                }
+                let bytes = codec::encode(&missed);
+                if old.as_ref() != Some(&bytes) {
+                    batch.put(Family::Hints, key, bytes);
+                    marks.push(Mark { target, new: old.is_none() });
+                }
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Counts the marks once their batch is written.
+    pub(super) fn count_marks(&mut self, marks: &[Mark]) {
+        for mark in marks.iter().filter(|mark| mark.new) {
+            *self.hints.pending.entry(mark.target).or_default() += 1;
+            self.metrics.count(Metric::HintsMade);
+        }
+        if !marks.is_empty() && self.hints.next_us.is_none() {
+            self.hints.next_us = Some(0);
+        }
+    }
+
+    /// Sends a batch to each target that is alive and has none under way.
+    pub(super) fn deliver_hints(&mut self, view: &View, now: Time) {
+        if self.hints.next_us.is_none_or(|due| due > now.mono_us) {
+            return;
+        }
+        let retry_us = u64::from(self.config.hint_retry_ms) * 1_000;
+        self.hints.under_way.retain(|_, batch| batch.give_up_us > now.mono_us);
+        let idle: Vec<_> = self
+            .hints
+            .targets()
+            .filter(|target| view.is_alive(*target) && !self.hints.under_way.contains_key(target))
+            .collect();
+        for target in idle {
+            self.deliver_to(view, now, target);
+        }
+        self.hints.next_us = (!self.hints.pending.is_empty()).then_some(now.mono_us + retry_us);
+    }
+
+    /// Members changed: targets that came back get their hints at once.
+    pub fn members_changed(&mut self, view: &View, now: Time) {
+        let alive: BTreeSet<_> =
+            view.members.iter().filter(|m| m.alive && m.id != view.me).map(|m| m.id).collect();
+        let came_back: Vec<_> = alive.difference(&self.hints.alive).copied().collect();
+        self.hints.alive = alive;
+        for node in came_back {
+            self.hints.under_way.remove(&node);
+            if self.hints.pending_for(node) > 0 {
+                self.hints.next_us = Some(now.mono_us);
+            }
+            self.exchange_soon(node, now);
+        }
+    }
+
+    fn deliver_to(&mut self, view: &View, now: Time, target: NodeId) {
+        let prefix = target.0.to_be_bytes();
+        let mut found = Vec::new();
+        let scanned = self.store.scan(
+            Family::Hints,
+            &prefix,
+            prefix_end(&prefix).as_deref(),
+            &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                if found.len() < BATCH_MARKS { Visit::Next } else { Visit::Stop }
+            },
+        );
+        if let Err(error) = scanned {
+            self.refusal(error);
+            return;
+        }
+        let (items, marks) = self.owed(found);
+        if marks.is_empty() {
+            return;
+        }
+        self.hints.batches += 1;
+        let batch = self.hints.batches;
+        let patience_us = PATIENCE * u64::from(self.config.hint_retry_ms) * 1_000;
+        let give_up_us = now.mono_us + patience_us;
+        if items.is_empty() {
+            // Nothing is left to say, as after a repair of the store.
+            return self.forget_marks(view, target, marks);
+        }
+        self.hints.under_way.insert(target, UnderWay { batch, give_up_us, marks });
+        self.send(target, PeerBody::Handoff { batch, items });
+    }
+
+    /// The deltas that these marks stand for, up to the limit of a batch.
+    #[allow(clippy::type_complexity)] // Items and the marks they settle.
+    fn owed(
+        &mut self,
+        found: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> (Vec<(ObjectId, Object)>, Vec<(Vec<u8>, Vec<u8>)>) {
+        let (mut items, mut taken, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (key, value) in found {
+            let parsed = parse_hint_key(&key);
+            let missed = codec::decode::<CausalContext>(&value);
+            let (Some((_, object, marked)), Ok(missed)) = (parsed, missed) else {
+                // A corrupt mark says nothing; the comparison of trees owes what it said.
+                self.metrics.count(Metric::CorruptRows);
+                taken.push((key, value));
+                continue;
+            };
+            match self.owed_delta(&object, &marked, &missed) {
+                Ok(delta) => {
+                    bytes += codec::encode(&delta).len();
+                    items.push((object, delta));
+                    taken.push((key, value));
+                }
+                Err(error) => {
+                    // Left marked: the object may be repaired by then.
+                    self.refusal(error);
+                }
+            }
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        (items, taken)
+    }
+
+    fn owed_delta(
+        &self,
+        object: &ObjectId,
+        marked: &Marked,
+        missed: &CausalContext,
+    ) -> Result<Object, StoreError> {
+        let (header, _) = rows::load(&self.store, object)?;
+        let Object::Set(head) = &header.object else { return Ok(header.object) };
+        Ok(Object::Set(match marked {
+            Marked::Header => head.clears(),
+            Marked::Member(member) => {
+                let live = rows::load_member(&self.store, object, head, member)?;
+                Set::owed(member, missed, &live)
+            }
+        }))
+    }
+
+    pub(super) fn on_handoff(
+        &mut self,
+        view: &View,
+        now: Time,
+        from: NodeId,
+        batch: u64,
+        items: &[(ObjectId, Object)],
+    ) {
+        // Owners only: anybody else would have no reason to keep it.
+        let joined = items.iter().all(|(object, delta)| {
+            view.owns(object) && self.join_quietly(view, now, object, delta)
+        });
+        if joined {
+            self.send_durable(from, PeerBody::HandoffDone { batch });
+        }
+    }
+
+    pub(super) fn on_handoff_done(&mut self, view: &View, now: Time, from: NodeId, batch: u64) {
+        let under_way = self.hints.under_way.get(&from);
+        if under_way.is_none_or(|under_way| under_way.batch != batch) {
+            return;
+        }
+        let done = self.hints.under_way.remove(&from).expect("just seen");
+        self.forget_marks(view, from, done.marks);
+        if self.hints.pending_for(from) > 0 {
+            self.deliver_to(view, now, from);
+        }
+    }
+
+    /// Deletes marks that were delivered; of those extended meanwhile the rest stays.
+    fn forget_marks(&mut self, view: &View, target: NodeId, marks: Vec<(Vec<u8>, Vec<u8>)>) {
+        let mut batch = Batch::default();
+        let mut objects = BTreeSet::new();
+        let mut gone = 0;
+        for (key, sent) in &marks {
+            let current = match self.store.get(Family::Hints, key) {
+                Ok(current) => current,
+                Err(error) => {
+                    self.refusal(error);
+                    return;
+                }
+            };
+            match rest_of(current.as_deref(), sent) {
+                Some(rest) => batch.put(Family::Hints, key.clone(), codec::encode(&rest)),
+                None => {
+                    batch.delete(Family::Hints, key.clone());
+                    gone += u64::from(current.is_some());
+                }
+            }
+            objects.extend(parse_hint_key(key).map(|(_, object, _)| object));
+        }
+        for object in objects.iter().filter(|object| !view.owns(object)) {
+            self.queue_collection(object, &mut batch);
+        }
+        match self.commit(batch) {
+            Ok(_) => {
+                self.hints.settle(target, gone);
+                self.metrics.add(Metric::HintsDelivered, gone);
+            }
+            Err(error) => {
+                self.refusal(error);
+            }
+        }
+    }
+
+    /// Whether anything of the object is still owed to anybody.
+    pub(super) fn owes(&self, object: &ObjectId) -> Result<bool, StoreError> {
+        Ok(!self.owed_to(object)?.is_empty())
+    }
+
+    /// Who is owed something of the object, and which dots.
+    pub(super) fn owed_to(
+        &self,
+        object: &ObjectId,
+    ) -> Result<Vec<(NodeId, CausalContext)>, StoreError> {
+        let base = object_key(object);
+        let mut owed = Vec::new();
+        for target in self.hints.targets() {
+            let prefix = [&target.0.to_be_bytes()[..], &base].concat();
+            let mut missed = CausalContext::new();
+            let mut any = false;
+            let end = prefix_end(&prefix);
+            self.store.scan(Family::Hints, &prefix, end.as_deref(), &mut |_, value| {
+                any = true;
+                codec::decode(value).iter().for_each(|said| missed.join(said));
+                Visit::Next
+            })?;
+            if any {
+                owed.push((target, missed));
+            }
+        }
+        Ok(owed)
+    }
+}
+
+/// What a mark still says when `sent` of it was delivered.
+fn rest_of(current: Option<&[u8]>, sent: &[u8]) -> Option<CausalContext> {
+    let current = current.filter(|current| *current != sent)?;
+    let current: CausalContext = codec::decode(current).ok()?;
+    let sent = codec::decode(sent).unwrap_or_default();
+    Some(current.minus(&sent)).filter(|rest| !rest.is_empty())
+}
+
+/// The rows that a delta speaks of, each with the dots it says of that row.
+fn parts_of(delta: &Object) -> Vec<(Marked, CausalContext)> {
+    let Object::Set(set) = delta else { return vec![(Marked::Header, delta.context().clone())] };
+    let mut parts: Vec<_> = set
+        .mentioned()
+        .map(|member| (Marked::Member(member.clone()), set.said_of(member)))
+        .filter(|(_, said)| !said.is_empty())
+        .collect();
+    let clears = set.clears();
+    if !clears.cleared.is_empty() || !clears.deferred.is_empty() {
+        let mut said = clears.cleared;
+        clears.deferred.values().for_each(|waiting| said.join(waiting));
+        parts.push((Marked::Header, said));
+    }
+    parts
+}

@@ -1,0 +1,364 @@
+//! One node's copy of the data: applies, joins, reads, owes, compares, collects.
+//!
+//! Every change goes through one path: a delta is joined into rows, in one batch with the marks
+//! and queues that depend on it. An acknowledgement leaves when the batch is on disk.
+
+mod apply;
+mod clock;
+mod collect;
+mod exchange;
+mod hints;
+mod keys;
+mod pages;
+mod read;
+mod rows;
+mod trees;
+
+pub use rows::digest_of_small;
+
+use crate::cluster::{BUCKETS, View};
+use crate::config::{BucketProps, Config, Durability, Mutant};
+use crate::crdt::{Actor, NodeId, Object, ObjectId};
+use crate::metrics::{Metric, Metrics};
+use crate::store::{Batch, Family, Lsn, Store, StoreError, Visit};
+use crate::time::Time;
+use crate::wire::codec;
+use crate::wire::peer::{PeerBody, Refusal};
+use clock::HybridClock;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A write that is readable is synced after so many microseconds at the latest, also when nobody
+/// waits for it (durability `batched`).
+const BATCHED_SYNC_US: u64 = 100_000;
+
+/// What a step of the replica leads to.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Messages, to this node itself as well.
+    pub sends: Vec<(NodeId, PeerBody)>,
+    /// Sync at least up to here.
+    pub sync: Option<Lsn>,
+    /// Buckets whose properties changed, by name; `None`: back to the defaults.
+    pub buckets: Vec<(String, Option<BucketProps>)>,
+    /// The store is unusable.
+    pub halt: Option<String>,
+}
+
+/// One node's replica.
+pub struct Replica<S> {
+    pub(crate) store: S,
+    config: Config,
+    actor: Actor,
+    /// Epochs of this node drawn so far; the next one is derived from it and the seed.
+    epochs: u64,
+    seed: u64,
+    /// The batch after which the epoch is this start's own.
+    epoch_since: Lsn,
+    /// No dot at or below it is given out.
+    floor: u64,
+    clock: HybridClock,
+    trees: trees::Trees,
+    hints: hints::Hints,
+    exchange: exchange::Exchange,
+    collecting: bool,
+    written: Lsn,
+    synced: Lsn,
+    /// Acknowledgements and the batch they wait for, in the order of batches.
+    waiting: VecDeque<(Lsn, NodeId, PeerBody)>,
+    /// When the next sync for batched durability is due.
+    sync_due_us: Option<u64>,
+    pub(crate) metrics: Metrics,
+    pub(crate) effects: Effects,
+}
+
+impl<S: Store> Replica<S> {
+    /// Opens the replica on `store`, reading every header once to rebuild digests and counts.
+    ///
+    /// # Errors
+    /// The store could not be read. A single corrupt object is counted and left to repair.
+    pub fn open(config: Config, store: S, view: &mut View, seed: u64) -> Result<Self, StoreError> {
+        let node = config.id();
+        let clean: Option<u64> = read_meta(&store, keys::META_CLEAN_EPOCH)?;
+        let floor = read_meta(&store, keys::META_FLOOR)?.unwrap_or(0);
+        let actor = Actor { node, epoch: clean.unwrap_or_else(|| epoch_from(seed, 0)) };
+        let mut replica = Replica {
+            hints: hints::Hints::open(&store)?,
+            store,
+            config,
+            actor,
+            epochs: 1,
+            seed,
+            epoch_since: Lsn(0),
+            floor,
+            clock: HybridClock::default(),
+            trees: trees::Trees::default(),
+            exchange: exchange::Exchange::default(),
+            collecting: true,
+            written: Lsn(0),
+            synced: Lsn(0),
+            waiting: VecDeque::new(),
+            sync_due_us: None,
+            metrics: Metrics::default(),
+            effects: Effects::default(),
+        };
+        replica.load_buckets(view)?;
+        replica.rebuild_trees(view)?;
+        if clean.is_some() {
+            // Spent: only another clean stop may leave one.
+            let mut batch = Batch::default();
+            batch.delete(Family::Meta, keys::META_CLEAN_EPOCH.to_vec());
+            replica.epoch_since = replica.commit(batch)?;
+        }
+        Ok(replica)
+    }
+
+    /// Handles one message from `from`, which may be this node.
+    pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
+        match body {
+            PeerBody::Apply { op, object, action, hint_for } => {
+                self.on_apply(view, now, from, op, &object, action, &hint_for);
+            }
+            PeerBody::Join { op, object, delta, hint_for } => {
+                self.on_join(view, now, from, op, &object, &delta, &hint_for);
+            }
+            PeerBody::Get { op, object, query, digest_only } => {
+                let outcome = self.answer(&object, &query, digest_only);
+                let outcome = outcome.map_err(|error| self.refusal(error));
+                self.send(from, PeerBody::Got { op, outcome });
+            }
+            PeerBody::Inspect { op, object } => {
+                let report = Box::new(self.inspect(view, &object));
+                self.send(from, PeerBody::Inspected { op, report });
+            }
+            PeerBody::Repair { object, delta } => {
+                self.join_quietly(view, now, &object, &delta);
+            }
+            PeerBody::Handoff { batch, items } => self.on_handoff(view, now, from, batch, &items),
+            PeerBody::HandoffDone { batch } => self.on_handoff_done(view, now, from, batch),
+            PeerBody::PullRows { object, after, first } => {
+                self.on_pull_rows(from, object, after, first);
+            }
+            PeerBody::Rows { object, page, first, next } => {
+                self.on_rows(view, now, from, object, &page, first, next);
+            }
+            PeerBody::PullFrom { object, peer } => {
+                let pull = PeerBody::PullRows { object, after: None, first: None };
+                self.send(peer, pull);
+            }
+            PeerBody::Roots(roots) => self.on_roots(view, from, &roots),
+            PeerBody::Leaves { partition, n, leaves } => {
+                self.on_leaves(view, from, partition, n, &leaves);
+            }
+            PeerBody::Objects { partition, n, after, leaves, objects, more } => {
+                let listed = exchange::Listed { partition, n, after, leaves, objects, more };
+                self.on_objects(view, now, from, listed);
+            }
+            PeerBody::Pull(objects) => self.on_pull(view, from, &objects),
+            // Answers belong to the coordinator, layouts to the core.
+            PeerBody::Applied { .. }
+            | PeerBody::AppliedDurable { .. }
+            | PeerBody::Joined { .. }
+            | PeerBody::Got { .. }
+            | PeerBody::Inspected { .. }
+            | PeerBody::LayoutIs(_) => {}
+        }
+    }
+
+    /// Every batch up to `lsn` is on disk: lets the acknowledgements go that waited for it.
+    pub fn synced(&mut self, lsn: Lsn) {
+        assert!(lsn <= self.written, "only what was written can be synced");
+        self.synced = self.synced.max(lsn);
+        self.metrics.count(Metric::Syncs);
+        while self.waiting.front().is_some_and(|(needs, ..)| *needs <= self.synced) {
+            let (_, to, body) = self.waiting.pop_front().expect("just seen");
+            self.send(to, body);
+        }
+        if self.synced == self.written {
+            self.sync_due_us = None;
+        }
+    }
+
+    /// Does what time asks for: batched syncs, hint delivery, exchanges, collection.
+    pub fn tick(&mut self, view: &View, now: Time) {
+        if self.sync_due_us.is_some_and(|due| due <= now.mono_us) {
+            self.sync_due_us = None;
+            self.effects.sync = Some(self.written);
+        }
+        self.deliver_hints(view, now);
+        self.exchange_due(view, now);
+        self.collect_some(view);
+    }
+
+    /// When `tick` is next due, µs.
+    pub fn deadline(&self) -> Option<u64> {
+        let collect = self.collecting.then_some(0);
+        [self.sync_due_us, self.hints.due(), self.exchange.due(), collect]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Writes what may be read at once and is durable after its sync.
+    pub(crate) fn commit(&mut self, batch: Batch) -> Result<Lsn, StoreError> {
+        if !batch.is_empty() {
+            let lsn = self.store.write(batch)?;
+            assert!(lsn > self.written, "batches have one order");
+            self.written = lsn;
+        }
+        Ok(self.written)
+    }
+
+    /// Sends `body` when everything written so far is on disk.
+    fn send_durable(&mut self, to: NodeId, body: PeerBody) {
+        if self.written <= self.synced || self.config.is_mutant(Mutant::AckBeforeSync) {
+            self.effects.sync = Some(self.written).filter(|lsn| *lsn > self.synced);
+            return self.send(to, body);
+        }
+        self.effects.sync = Some(self.written);
+        self.waiting.push_back((self.written, to, body));
+    }
+
+    /// Sends `body` when everything written so far is on disk, as soon as a batched sync may be.
+    fn send_batched(&mut self, now: Time, to: NodeId, body: PeerBody) {
+        if self.written <= self.synced {
+            return self.send(to, body);
+        }
+        self.sync_due_us.get_or_insert(now.mono_us + BATCHED_SYNC_US);
+        self.waiting.push_back((self.written, to, body));
+    }
+
+    fn send(&mut self, to: NodeId, body: PeerBody) {
+        self.effects.sends.push((to, body));
+    }
+
+    /// Joins without anybody waiting for it; a failure is counted and left to the next repair.
+    fn join_quietly(&mut self, view: &View, now: Time, object: &ObjectId, delta: &Object) -> bool {
+        let joined = self.join_now(view, now, object, delta, &[]);
+        self.sync_due_us.get_or_insert(now.mono_us + BATCHED_SYNC_US);
+        joined.map_err(|error| self.refusal(error)).is_ok()
+    }
+
+    /// Counts a store error and says what to tell whoever asked. A store that failed halts the
+    /// node.
+    fn refusal(&mut self, error: StoreError) -> Refusal {
+        self.metrics.count(Metric::StoreErrors);
+        match error {
+            StoreError::Full => Refusal::DiskFull,
+            StoreError::Corrupt(detail) => {
+                self.metrics.count(Metric::CorruptRows);
+                Refusal::Corrupt(detail)
+            }
+            StoreError::Failed(detail) => {
+                self.effects.halt = Some(detail.clone());
+                Refusal::Failed(detail)
+            }
+        }
+    }
+
+    /// Takes a new epoch: this node may have given out dots it no longer knows.
+    fn new_epoch(&mut self) {
+        self.actor.epoch = epoch_from(self.seed, self.epochs);
+        self.epochs += 1;
+        self.metrics.count(Metric::EpochChanges);
+    }
+
+    fn durability(&self, view: &View, object: &ObjectId) -> Durability {
+        view.bucket(&object.bucket).durability
+    }
+
+    /// Leaves the epoch for the next start; see [`crate::core::Core::close`].
+    pub fn close(&mut self) -> Result<Lsn, StoreError> {
+        let mut batch = Batch::default();
+        let epoch = codec::encode(&self.actor.epoch);
+        batch.put(Family::Meta, keys::META_CLEAN_EPOCH.to_vec(), epoch);
+        self.commit(batch)
+    }
+
+    /// Hint marks held for one node.
+    pub fn hints_for(&self, node: NodeId) -> u64 {
+        self.hints.pending_for(node)
+    }
+
+    /// Hint marks held in all.
+    pub fn hints_pending(&self) -> u64 {
+        self.hints.pending()
+    }
+
+    /// Refreshes the gauges.
+    pub fn refresh_gauges(&mut self) {
+        self.metrics.set(Metric::HintsPending, self.hints.pending());
+        self.metrics.set(Metric::SyncWaiting, self.waiting.len() as u64);
+    }
+
+    /// The layout kept on disk.
+    pub fn stored_layout(&self) -> Result<Option<crate::placement::Layout>, StoreError> {
+        let layout: Option<crate::placement::Layout> = read_meta(&self.store, keys::META_LAYOUT)?;
+        let sound = layout.as_ref().is_none_or(|layout| layout.is_valid());
+        sound.then_some(layout).ok_or_else(|| StoreError::Corrupt("layout: not valid".into()))
+    }
+
+    /// Writes the layout; durable with the next sync, which is asked for.
+    pub fn keep_layout(&mut self, layout: &crate::placement::Layout) -> Result<Lsn, StoreError> {
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, keys::META_LAYOUT.to_vec(), codec::encode(layout));
+        let lsn = self.commit(batch)?;
+        self.effects.sync = Some(lsn);
+        Ok(lsn)
+    }
+
+    /// Every object, whole; see [`crate::core::Core::audit`].
+    pub fn audit(&self) -> Result<BTreeMap<ObjectId, (u64, Object)>, StoreError> {
+        let mut objects = Vec::new();
+        self.store.scan(Family::Headers, b"", None, &mut |key, bytes| {
+            objects.push((keys::parse_object_key(key), rows::digest_of(Some(bytes))));
+            Visit::Next
+        })?;
+        let mut whole = BTreeMap::new();
+        for (parsed, digest) in objects {
+            let Some((object, _)) = parsed else {
+                return Err(StoreError::Corrupt("a header key".into()));
+            };
+            let (_, state) = rows::load_whole(&self.store, &object)?;
+            whole.insert(object, (digest, state));
+        }
+        Ok(whole)
+    }
+
+    fn load_buckets(&mut self, view: &mut View) -> Result<(), StoreError> {
+        let mut found = Vec::new();
+        self.store.scan(Family::Headers, b"", None, &mut |key, _| {
+            let parsed = keys::parse_object_key(key).map(|(object, _)| object);
+            found.extend(parsed.filter(|object| object.bucket == BUCKETS));
+            Visit::Next
+        })?;
+        for object in found {
+            let (header, _) = rows::load(&self.store, &object)?;
+            let (name, props) = bucket_of(&object, &header.object);
+            view.set_bucket(name, props);
+        }
+        Ok(())
+    }
+}
+
+/// Properties of the bucket that an object of the bucket of buckets describes.
+fn bucket_of(object: &ObjectId, state: &Object) -> (String, Option<BucketProps>) {
+    let name = String::from_utf8_lossy(&object.key).into_owned();
+    let latest = match state {
+        Object::Kv(kv) => kv.latest().and_then(|(_, sibling)| codec::decode(&sibling.value).ok()),
+        _ => None,
+    };
+    (name, latest)
+}
+
+fn read_meta<S: Store, T: bincode::Decode<()>>(
+    store: &S,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = store.get(Family::Meta, key)? else { return Ok(None) };
+    let corrupt = |why| StoreError::Corrupt(format!("{}: {why}", String::from_utf8_lossy(key)));
+    codec::decode(&bytes).map(Some).map_err(corrupt)
+}
+
+fn epoch_from(seed: u64, count: u64) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(&count.to_le_bytes(), seed)
+}
