@@ -28,8 +28,11 @@ pub trait Subject {
 /// A row as a scan shows it.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// A batch of changes: `Some` puts, `None` deletes.
-pub fn batch(changes: &[(Family, &[u8], Option<&[u8]>)]) -> Batch {
+/// A change of a row: `Some` puts, `None` deletes.
+pub type Edit<'a> = (Family, &'a [u8], Option<&'a [u8]>);
+
+/// A batch of changes.
+pub fn batch(changes: &[Edit]) -> Batch {
     let mut batch = Batch::default();
     for (family, key, value) in changes {
         match value {
