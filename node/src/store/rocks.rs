@@ -53,6 +53,9 @@ impl Shared {
 }
 
 /// The rows of one node, on disk. The only writer of its database.
+///
+/// Once a write has failed with [`StoreError::Full`] all writes do, also when space was freed,
+/// until the directory is opened again; reads, and syncs of what was written before, go on.
 pub struct RocksStore {
     shared: Arc<Shared>,
 }
