@@ -3,6 +3,10 @@
 //! A batch is readable when [`Store::write`] returns and durable when the shell has synced its
 //! [`Lsn`] and told the core so. Nothing here waits for a disk on behalf of a caller.
 
+pub mod memory;
+#[cfg(feature = "server")]
+pub mod rocks;
+
 use thiserror::Error;
 
 /// Groups of rows that are kept, tuned and counted apart.
