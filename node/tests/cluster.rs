@@ -1,0 +1,308 @@
+//! The replicated core, one mechanism at a time.
+
+mod cluster_support;
+
+use cluster_support::{Cluster, object};
+use starling_node::crdt::{
+    CounterOp, DeltaType, FlagOp, KvOp, Object, ObjectOp, Observed, SetOp, TypeTag,
+};
+use starling_node::wire::api::{
+    Acks, Failure, Options, Quorum, ReadQuery, ReadResult, Reply, Request, Written,
+};
+use std::collections::BTreeSet;
+
+fn w(count: u8) -> Options {
+    Options { w: Some(Quorum::Count(count)), ..Options::default() }
+}
+
+fn r(count: u8) -> Options {
+    Options { r: Some(Quorum::Count(count)), ..Options::default() }
+}
+
+fn put(value: &str) -> ObjectOp {
+    ObjectOp::Kv(KvOp::Put {
+        value: value.into(),
+        content_type: "text/plain".into(),
+        observed: Observed::Here,
+    })
+}
+
+fn add(amount: i128) -> ObjectOp {
+    ObjectOp::Counter(CounterOp::Add { amount, floor: 0 })
+}
+
+fn members(names: &[&str]) -> BTreeSet<Vec<u8>> {
+    names.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+fn update(add: &[&str], remove: &[&str]) -> ObjectOp {
+    let (add, remove) = (members(add), members(remove));
+    ObjectOp::Set(SetOp::Update { add, remove, observed: Observed::Here })
+}
+
+fn write(cluster: &mut Cluster, at: usize, key: &str, op: ObjectOp, options: Options) -> Reply {
+    let object = object(op.tag(), key);
+    cluster.ask(at, Request::Write { object, op, options })
+}
+
+fn acked(reply: Reply) -> Written {
+    match reply {
+        Reply::Written(written) => written,
+        other => panic!("not acknowledged: {other:?}"),
+    }
+}
+
+fn read(cluster: &mut Cluster, at: usize, tag: TypeTag, key: &str, options: Options) -> Reply {
+    let query = match tag {
+        TypeTag::Set => ReadQuery::Page { after: None, prefix: vec![], limit: 1_000 },
+        _ => ReadQuery::Whole,
+    };
+    cluster.ask(at, Request::Read { object: object(tag, key), query, options })
+}
+
+fn result(reply: Reply) -> ReadResult {
+    match reply {
+        Reply::Read(result) => result,
+        other => panic!("not read: {other:?}"),
+    }
+}
+
+fn values(result: &ReadResult) -> Vec<String> {
+    match &result.object {
+        Object::Kv(kv) => kv
+            .value()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|sibling| String::from_utf8(sibling.value).unwrap())
+            .collect(),
+        Object::Counter(counter) => counter.value().iter().map(|v| v.to_string()).collect(),
+        Object::Flag(flag) => flag.value().iter().map(|v| v.to_string()).collect(),
+        Object::Set(set) => {
+            set.members().map(|(m, _)| String::from_utf8(m.clone()).unwrap()).collect()
+        }
+    }
+}
+
+#[test]
+fn a_write_is_read_back_at_every_node() {
+    let mut cluster = Cluster::new(5);
+    for at in 0..5 {
+        let key = format!("k{at}");
+        let written = acked(write(&mut cluster, at, &key, put("v"), w(3)));
+        assert_eq!(written.acks, Acks { owners: 3, hints: 0, durable: 3 });
+        for other in 0..5 {
+            let got = result(read(&mut cluster, other, TypeTag::Kv, &key, r(3)));
+            assert_eq!((values(&got), got.answered), (vec!["v".to_string()], 3));
+        }
+    }
+    assert!(cluster.differences().is_empty());
+}
+
+#[test]
+fn a_stand_in_is_counted_as_one_and_hands_over_when_the_owner_returns() {
+    let mut cluster = Cluster::new(5);
+    cluster.down.insert(2);
+    cluster.gossip();
+    let mut hints = 0;
+    for at in 0..40 {
+        let key = format!("k{at}");
+        hints += acked(write(&mut cluster, at % 2, &key, put("v"), w(3))).acks.hints;
+        acked(write(&mut cluster, at % 2, &key, add(2), w(3)));
+        acked(write(&mut cluster, at % 2, "set", update(&[&key], &[]), w(3)));
+    }
+    assert!(hints > 10, "about three in five keys belong to the node that is down: {hints}");
+    cluster.heal();
+    let got = result(read(&mut cluster, 2, TypeTag::Set, "set", r(3)));
+    assert_eq!((got.count, got.repaired), (40, 0));
+    // What stand-ins kept is collected once it is delivered.
+    cluster.pass(2_000);
+    for core in &cluster.cores {
+        assert!(core.audit().unwrap().values().all(|audit| audit.owner));
+    }
+}
+
+#[test]
+fn a_node_alone_accepts_writes_and_merges_later() {
+    let mut cluster = Cluster::new(3);
+    let pairs = (0..3).flat_map(|a| (0..3).map(move |b| (a, b))).filter(|(a, b)| a != b);
+    cluster.cut = pairs.collect();
+    cluster.gossip();
+    for at in 0..3 {
+        let name = format!("v{at}");
+        let acks = acked(write(&mut cluster, at, "k", put(&name), w(1))).acks;
+        assert_eq!(acks, Acks { owners: 1, hints: 0, durable: 1 });
+        acked(write(&mut cluster, at, "c", add(1), w(1)));
+        acked(write(&mut cluster, at, "s", update(&[&name], &[]), w(1)));
+        let refused = write(&mut cluster, at, "k", put("no"), w(2));
+        assert!(matches!(refused, Reply::Failed(Failure::Unavailable(_))), "{refused:?}");
+    }
+    cluster.heal();
+    let got = result(read(&mut cluster, 0, TypeTag::Kv, "k", r(3)));
+    let mut siblings = values(&got);
+    siblings.sort();
+    assert_eq!(siblings, ["v0", "v1", "v2"].map(String::from));
+    let got = result(read(&mut cluster, 1, TypeTag::Counter, "c", r(3)));
+    assert_eq!(values(&got), ["3"]);
+    let got = result(read(&mut cluster, 2, TypeTag::Set, "s", r(3)));
+    assert_eq!((values(&got).len(), got.count), (3, 3));
+}
+
+#[test]
+fn a_node_that_can_reach_no_owner_still_accepts() {
+    let mut cluster = Cluster::new(5);
+    let layout = cluster.cores[0].layout().unwrap().clone();
+    let name = |at: usize| starling_node::crdt::NodeId::of_name(&format!("n{at}"));
+    let keys: Vec<String> = (0..50).map(|at| format!("k{at}")).collect();
+    let partition =
+        |key: &str| starling_node::placement::partition_of(&object(TypeTag::Counter, key));
+    let key = keys.iter().find(|key| !layout.owns(name(4), partition(key), 3)).unwrap();
+    for other in 0..4 {
+        cluster.cut.extend([(4, other), (other, 4)]);
+    }
+    cluster.gossip();
+    let acks = acked(write(&mut cluster, 4, key, add(7), w(1))).acks;
+    assert_eq!(acks, Acks { owners: 0, hints: 1, durable: 1 });
+    let pw = Options { pw: Some(Quorum::One), ..w(1) };
+    let refused = write(&mut cluster, 4, key, add(7), pw);
+    assert!(matches!(refused, Reply::Failed(Failure::Unavailable(_))));
+    cluster.heal();
+    let got = result(read(&mut cluster, 0, TypeTag::Counter, key, r(3)));
+    assert_eq!(values(&got), ["7"]);
+    // Collected at the stand-in, then written there again: nothing is lost, no dot given twice.
+    cluster.pass(2_000);
+    cluster.cut.extend((0..4).flat_map(|other| [(4, other), (other, 4)]));
+    cluster.gossip();
+    acked(write(&mut cluster, 4, key, add(5), w(1)));
+    cluster.heal();
+    let got = result(read(&mut cluster, 0, TypeTag::Counter, key, r(3)));
+    assert_eq!(values(&got), ["12"]);
+}
+
+#[test]
+fn a_removal_without_a_context_spares_what_was_written_meanwhile() {
+    let mut cluster = Cluster::new(3);
+    acked(write(&mut cluster, 0, "s", update(&["a", "b"], &[]), w(3)));
+    cluster.cut = [(2, 0), (0, 2), (2, 1), (1, 2)].into();
+    cluster.gossip();
+    let delete = ObjectOp::delete(TypeTag::Set, Observed::Here);
+    acked(write(&mut cluster, 0, "s", delete, w(2)));
+    acked(write(&mut cluster, 2, "s", update(&["c"], &["a"]), w(1)));
+    cluster.heal();
+    let got = result(read(&mut cluster, 0, TypeTag::Set, "s", r(3)));
+    assert_eq!((values(&got), got.count), (vec!["c".to_string()], 1));
+}
+
+#[test]
+fn a_read_of_differing_replicas_joins_and_repairs_them() {
+    let mut cluster = Cluster::new(3);
+    acked(write(&mut cluster, 0, "k", put("old"), w(3)));
+    // The node misses a write and nobody notices: messages to it are lost, gossip still comes.
+    cluster.cut = [(0, 2), (1, 2)].into();
+    acked(write(&mut cluster, 0, "k", put("new"), w(2)));
+    cluster.cut.clear();
+    let got = result(read(&mut cluster, 1, TypeTag::Kv, "k", r(3)));
+    assert_eq!((values(&got), got.repaired), (vec!["new".to_string()], 1));
+    assert!(cluster.differences().is_empty());
+}
+
+#[test]
+fn a_large_set_is_repaired_by_pages() {
+    let mut cluster = Cluster::with(3, |config| config.exchange_ms = 2_000);
+    let names: Vec<String> = (0..3_000).map(|at| format!("m{at:05}")).collect();
+    for (at, chunk) in names.chunks(500).enumerate() {
+        let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+        acked(write(&mut cluster, at % 3, "s", update(&chunk, &[]), w(3)));
+    }
+    cluster.cut = [(0, 2), (1, 2)].into();
+    acked(write(&mut cluster, 0, "s", update(&["zzz"], &["m00007"]), w(2)));
+    cluster.cut.clear();
+    let got = result(read(&mut cluster, 1, TypeTag::Set, "s", r(3)));
+    assert!(got.repaired > 0 && got.next.is_some());
+    assert!(cluster.differences().is_empty());
+}
+
+#[test]
+fn what_a_crash_of_the_coordinator_left_unsaid_is_found_by_comparison() {
+    let mut cluster = Cluster::with(3, |config| config.exchange_ms = 2_000);
+    cluster.cut = [(0, 2), (1, 2)].into();
+    for at in 0..20 {
+        acked(write(&mut cluster, 0, &format!("k{at}"), put("v"), w(2)));
+    }
+    // Before the coordinator could note what it owes.
+    cluster.crash(0, 999);
+    cluster.cut.clear();
+    assert!(!cluster.differences().is_empty());
+    cluster.heal();
+}
+
+#[test]
+fn an_unclean_stop_gives_the_node_a_new_actor() {
+    let mut cluster = Cluster::new(3);
+    acked(write(&mut cluster, 0, "c", add(1), w(3)));
+    cluster.crash(0, 999);
+    acked(write(&mut cluster, 0, "c", add(1), w(3)));
+    let got = result(read(&mut cluster, 1, TypeTag::Counter, "c", r(3)));
+    let Object::Counter(counter) = &got.object else { panic!() };
+    assert_eq!((counter.value(), counter.runs().count()), (Some(2), 2));
+}
+
+#[test]
+fn impossible_options_are_refused_and_change_nothing() {
+    let mut cluster = Cluster::new(3);
+    let refused = write(&mut cluster, 0, "k", put("v"), w(4));
+    assert!(matches!(refused, Reply::Failed(Failure::BadParameter { parameter: "w", .. })));
+    let refused = read(&mut cluster, 0, TypeTag::Kv, "k", r(4));
+    assert!(matches!(refused, Reply::Failed(Failure::BadParameter { parameter: "r", .. })));
+    assert!(cluster.cores.iter().all(|core| core.audit().unwrap().is_empty()));
+}
+
+#[test]
+fn bucket_properties_are_in_force_everywhere_when_they_are_answered() {
+    let mut cluster = Cluster::new(5);
+    let props = starling_node::config::BucketProps { n: 5, ..Default::default() };
+    let put_bucket = Request::PutBucket { bucket: "b".into(), props: props.clone() };
+    assert_eq!(cluster.ask(1, put_bucket), Reply::Bucket(props.clone()));
+    for at in 0..5 {
+        let got = cluster.ask(at, Request::GetBucket { bucket: "b".into() });
+        assert_eq!(got, Reply::Bucket(props.clone()));
+        let written = acked(write(&mut cluster, at, "k", put("v"), w(5)));
+        assert_eq!(written.acks.owners, 5);
+    }
+    cluster.crash(3, 77);
+    let got = cluster.ask(3, Request::GetBucket { bucket: "b".into() });
+    assert_eq!(got, Reply::Bucket(props));
+}
+
+#[test]
+fn a_flag_switched_off_is_there_and_a_removed_one_is_not() {
+    let mut cluster = Cluster::new(3);
+    let set = |enabled| ObjectOp::Flag(FlagOp::Set { enabled, observed: Observed::Here });
+    acked(write(&mut cluster, 0, "f", set(true), w(2)));
+    acked(write(&mut cluster, 1, "f", set(false), w(2)));
+    let got = result(read(&mut cluster, 2, TypeTag::Flag, "f", r(2)));
+    assert_eq!((values(&got), got.present), (vec!["false".to_string()], true));
+    let delete = ObjectOp::delete(TypeTag::Flag, Observed::Here);
+    acked(write(&mut cluster, 2, "f", delete, w(2)));
+    assert!(!result(read(&mut cluster, 0, TypeTag::Flag, "f", r(2))).present);
+}
+
+#[test]
+fn bytes_to_a_peer_for_one_add_do_not_grow_with_the_set() {
+    let mut cluster = Cluster::new(3);
+    let mut costs = Vec::new();
+    let mut size = 0;
+    for target in [100, 10_000] {
+        while size < target {
+            let chunk: Vec<String> = (size..size + 100).map(|at| format!("m{at:07}")).collect();
+            let chunk: Vec<&str> = chunk.iter().map(String::as_str).collect();
+            acked(write(&mut cluster, 0, "s", update(&chunk, &[]), w(3)));
+            size += 100;
+        }
+        cluster.pass(1_000);
+        cluster.sent_bytes = 0;
+        acked(write(&mut cluster, 0, "s", update(&["one more"], &[]), w(3)));
+        costs.push(cluster.sent_bytes);
+        acked(write(&mut cluster, 0, "s", update(&[], &["one more"]), w(3)));
+    }
+    assert!(costs[1] <= costs[0] + 16, "{costs:?}");
+}
