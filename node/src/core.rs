@@ -179,6 +179,16 @@ impl<S: Store> Core<S> {
         Ok(whole.into_iter().map(audit).collect())
     }
 
+    /// One object as this node holds it, read whole: for checks.
+    ///
+    /// # Errors
+    /// As [`Core::audit`].
+    pub fn audit_object(&self, object: &ObjectId) -> Result<Option<Audit>, StoreError> {
+        let owner = self.view.owns(object);
+        let audit = |(digest, object)| Audit { digest, object, owner };
+        Ok(audit_store(&self.replica.store, object)?.map(audit))
+    }
+
     /// Hint marks waiting, for checks.
     pub fn hints_pending(&self) -> u64 {
         self.replica.hints_pending()
@@ -384,6 +394,17 @@ impl<S: Store> Core<S> {
             ready: self.is_ready(),
         }
     }
+}
+
+/// Digest and whole state of one object in a store without a node, `None` when it is not there.
+///
+/// # Errors
+/// A row could not be read or failed its check.
+pub fn audit_store<S: Store>(
+    store: &S,
+    object: &ObjectId,
+) -> Result<Option<(u64, Object)>, StoreError> {
+    crate::replica::load_audited(store, object)
 }
 
 fn is_answer(body: &PeerBody) -> bool {

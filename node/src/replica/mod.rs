@@ -340,6 +340,16 @@ impl<S: Store> Replica<S> {
     }
 }
 
+/// Digest and whole state of one object; see [`crate::core::audit_store`].
+pub(crate) fn load_audited<S: Store>(
+    store: &S,
+    object: &ObjectId,
+) -> Result<Option<(u64, Object)>, StoreError> {
+    let (_, digest) = rows::load(store, object)?;
+    let (_, state) = rows::load_whole(store, object)?;
+    Ok((digest != 0).then_some((digest, state)))
+}
+
 /// Properties of the bucket that an object of the bucket of buckets describes.
 fn bucket_of(object: &ObjectId, state: &Object) -> (String, Option<BucketProps>) {
     let name = String::from_utf8_lossy(&object.key).into_owned();
