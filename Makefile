@@ -1,0 +1,80 @@
+# Every target starts from a fresh checkout: .ci/setup installs what is missing (and says what and
+# why), .ci/rocksdb compiles the storage engine once into a shared cache. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# What a person may set: make run ARGS='--nodes 5', make sim SEEDS=0..1000, make fuzz CASES=100000.
+ARGS ?=
+SEEDS ?= 0..100
+CASES ?= 20000
+
+# With RocksDB's archive from the cache, and without RocksDB at all.
+CARGO := .ci/rocksdb cargo
+CORE := cargo
+SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim --
+NEXTEST := nextest run --locked --config-file .ci/nextest.toml
+
+.PHONY: help run test verify format-check lint docs audit sim bench fuzz fmt clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+# On a terminal the cluster gets its own foreground process group: Ctrl-C then reaches it and not
+# make, which would otherwise report the clean stop as an interrupt. (The closing `exit` keeps bash
+# from replacing itself with the cluster, and so from handing the terminal back.)
+run: ## build, start a 3-node cluster on loopback, print curl commands; Ctrl-C stops it
+	@.ci/setup build
+	@echo "Building Starling (release); the first build takes minutes, the next ones seconds." >&2
+	@$(CARGO) build --release --locked -p starling-node --bin starling
+	@if [ -t 0 ]; then set -m; else enter=exec; fi; \
+	$${enter:-} $(CARGO) run --quiet --release --locked -p starling-node --bin starling -- dev $(ARGS); \
+	exit $$?
+
+test: ## every test of the three crates, and the examples in the documentation
+	@.ci/setup build test
+	@$(CARGO) test --quiet --locked --workspace --doc
+	@$(CARGO) $(NEXTEST) --workspace
+
+verify: format-check lint docs audit sim test ## all checks; changes nothing in the tree
+
+format-check: ## the format, without changing it
+	@.ci/setup lint
+	@cargo fmt --all --check
+
+# The second clippy is also the proof that the core compiles without the server; which crates it
+# may pull in is tested in node/tests/house.rs.
+lint: ## clippy on everything, and on the pure core alone
+	@.ci/setup build lint
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
+
+docs: ## the API documentation without a warning; links in *.md are a test
+	@.ci/setup build
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+audit: ## licences, sources and advisories of all dependencies
+	@.ci/setup audit
+	@.ci/audit
+
+sim: ## the simulator over SEEDS (0..100), then one seed twice, which must give equal traces
+	@.ci/setup build
+	@$(SIM) sweep --seeds $(SEEDS)
+	@$(SIM) twice --seed 1
+
+bench: ## benchmarks of the core and the store; close other programs first
+	@.ci/setup build bench
+	@$(CARGO) bench --locked --workspace
+
+fuzz: ## the core's property tests with CASES (20000) random cases each; not coverage-guided
+	@.ci/setup build test
+	@PROPTEST_CASES=$(CASES) $(CORE) $(NEXTEST) -p starling-node --no-default-features --lib
+
+fmt: ## format the tree
+	@.ci/setup lint
+	@cargo fmt --all
+
+clean: ## remove what was built here; the cached RocksDB stays
+	@cargo clean
