@@ -41,7 +41,9 @@ impl Flag {
 
     fn observed(&self, observed: &Observed) -> CausalContext {
         match observed {
-            Observed::Here => self.votes.keys().copied().collect(),
+            // All of the context, not only the live dots: a replica that missed the writes
+            // between an old one and this must not count the old one.
+            Observed::Here => self.context.clone(),
             Observed::Context(seen) => seen.dots.clone(),
             Observed::Nothing => CausalContext::new(),
         }
@@ -56,6 +58,10 @@ impl DeltaType for Flag {
         Ok(match op {
             FlagOp::Set { enabled, observed } => {
                 let mut context = self.observed(observed);
+                // A vote takes the place of those it repeats: the answer stays the same, and
+                // writes that observe nothing do not pile up.
+                let repeated = self.votes.iter().filter(|(_, vote)| *vote == enabled);
+                repeated.for_each(|(dot, _)| context.insert(*dot));
                 let dot = mint.dot();
                 context.insert(dot);
                 Flag { context, votes: BTreeMap::from([(dot, *enabled)]) }

@@ -64,7 +64,9 @@ impl Kv {
 
     fn observed(&self, observed: &Observed) -> CausalContext {
         match observed {
-            Observed::Here => self.siblings.keys().copied().collect(),
+            // All of the context, not only the live dots: a replica that missed the writes
+            // between an old one and this must not show the old one beside it.
+            Observed::Here => self.context.clone(),
             Observed::Context(seen) => seen.dots.clone(),
             Observed::Nothing => CausalContext::new(),
         }
