@@ -110,12 +110,11 @@ impl Counter {
     pub(crate) fn is_sound(&self) -> bool {
         let last = |run: &Dot, tally: &Tally| Dot { actor: run.actor, counter: tally.last };
         self.runs.iter().all(|(run, tally)| {
-            0 < run.counter
-                && run.counter <= tally.last
-                && self.context.contains(last(run, tally))
-        }) && self.base.iter().all(|(run, base)| {
-            self.runs.get(run).is_some_and(|tally| base.last <= tally.last)
-        })
+            0 < run.counter && run.counter <= tally.last && self.context.contains(last(run, tally))
+        }) && self
+            .base
+            .iter()
+            .all(|(run, base)| self.runs.get(run).is_some_and(|tally| base.last <= tally.last))
     }
 
     fn observed(&self, observed: &Observed) -> (CausalContext, BTreeMap<Dot, Tally>) {

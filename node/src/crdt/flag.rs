@@ -4,6 +4,7 @@
 //! flag is absent. Enable-wins after Shapiro et al., "A comprehensive study of CRDTs", 2011,
 //! with dots in place of tombstones.
 
+use super::kv::SIBLINGS_MAX;
 use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt, join_dots};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
@@ -58,10 +59,11 @@ impl DeltaType for Flag {
         Ok(match op {
             FlagOp::Set { enabled, observed } => {
                 let mut context = self.observed(observed);
-                // A vote takes the place of those it repeats: the answer stays the same, and
-                // writes that observe nothing do not pile up.
-                let repeated = self.votes.iter().filter(|(_, vote)| *vote == enabled);
-                repeated.for_each(|(dot, _)| context.insert(*dot));
+                let left = self.votes.keys().filter(|dot| !context.contains(**dot)).count();
+                if left >= SIBLINGS_MAX {
+                    let (count, limit) = (left as u32, SIBLINGS_MAX as u32);
+                    return Err(OpError::TooManySiblings { count, limit });
+                }
                 let dot = mint.dot();
                 context.insert(dot);
                 Flag { context, votes: BTreeMap::from([(dot, *enabled)]) }

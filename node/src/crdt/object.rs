@@ -235,7 +235,9 @@ impl ObjectOp {
                 CounterOp::Reset { observed, .. } | CounterOp::Delete { observed },
             )
             | ObjectOp::Set(SetOp::Update { observed, .. } | SetOp::Delete { observed })
-            | ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => observed,
+            | ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => {
+                observed
+            }
             ObjectOp::Counter(CounterOp::Add { .. }) => return true,
         };
         match observed {

@@ -11,7 +11,7 @@ use bincode::{Decode, Encode};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use starling_node::crdt::{
-    Actor, DeltaType, Hlc, Mint, NodeId, Object, Observed, OpError, SeenContext,
+    Actor, DeltaType, Dot, Hlc, Mint, NodeId, Object, Observed, OpError, SeenContext,
 };
 use starling_node::wire::codec;
 use std::collections::BTreeMap;
@@ -135,6 +135,8 @@ pub struct World<S: Subject> {
     pub deltas: Vec<Known<S::State>>,
     reads: Vec<(SeenContext, Events)>,
     facts: Vec<S::Fact>,
+    /// The dot each write took, if it took one.
+    dots: Vec<Option<Dot>>,
     lives: u32,
     bytes: BTreeMap<Events, Vec<u8>>,
 }
@@ -146,6 +148,7 @@ impl<S: Subject> Clone for World<S> {
             deltas: self.deltas.clone(),
             reads: self.reads.clone(),
             facts: self.facts.clone(),
+            dots: self.dots.clone(),
             lives: self.lives,
             bytes: self.bytes.clone(),
         }
@@ -162,8 +165,8 @@ impl<S: Subject> World<S> {
         };
         let replicas: Vec<_> = (0..u32::from(replicas)).map(replica).collect();
         let lives = replicas.len() as u32;
-        let (deltas, reads, facts) = Default::default();
-        World { replicas, deltas, reads, facts, lives, bytes: BTreeMap::new() }
+        let (deltas, reads, facts, dots, bytes) = Default::default();
+        World { replicas, deltas, reads, facts, dots, lives, bytes }
     }
 
     /// Runs a history and checks every replica after every step.
@@ -179,6 +182,11 @@ impl<S: Subject> World<S> {
     /// Whole states of the replicas.
     pub fn states(&self) -> impl Iterator<Item = &Known<S::State>> {
         self.replicas.iter().map(|replica| &replica.known)
+    }
+
+    /// The first dot of a single write.
+    pub fn minted(&self, event: Events) -> Option<Dot> {
+        self.dots[event.trailing_zeros() as usize]
     }
 
     /// The replica that the step touched.
@@ -264,6 +272,8 @@ impl<S: Subject> World<S> {
         let op = S::op(kind, id, observed, replica.floor);
         let delta: Result<_, OpError> = state.delta(&op, &mut mint);
         let delta = delta.expect("no history reaches a limit");
+        let first = Dot { actor: replica.actor, counter: next };
+        self.dots.push((mint.dot() != first).then_some(first));
         let write = Write { id, kind, known: replica.known.events, seen, run: replica.run };
         self.facts.push(S::fact(&self.facts, write));
         let delta = Known { state: delta, events: 1 << id };

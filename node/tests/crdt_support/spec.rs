@@ -72,8 +72,7 @@ impl Subject for KvSubject {
     }
 }
 
-/// A flag is on when a switching on was observed by no other write; a write observes, besides
-/// what it was told, the votes it repeats.
+/// A flag is on when a switching on was observed by no other write received.
 pub struct FlagSubject;
 
 impl Subject for FlagSubject {
@@ -99,9 +98,7 @@ impl Subject for FlagSubject {
 
     fn fact(facts: &[Said], write: Write) -> Said {
         let value = (write.kind > 0).then_some(write.kind < 3);
-        let repeated = maximal(facts, write.known).filter(|said| said.value == value);
-        let repeated = repeated.fold(0, |all, said| all | 1 << said.id);
-        Said { id: write.id, value, observed: observed_past(facts, write) | repeated }
+        Said { id: write.id, value, observed: observed_past(facts, write) }
     }
 
     fn spec(facts: &[Said], known: Events) -> Option<bool> {
