@@ -9,6 +9,7 @@ use starling_node::crdt::{
     Actor, Counter, CounterOp, DeltaType, Dot, Flag, FlagOp, Hlc, Kv, KvOp, Mint, Object, Observed,
     OpError, SeenContext, Set, SetOp,
 };
+use starling_node::wire::codec;
 use std::collections::BTreeSet;
 
 fn a() -> Actor {
@@ -184,6 +185,28 @@ fn writes_that_observe_nothing_are_refused_at_the_sibling_limit() {
     apply(&mut kv, &put(Observed::Here), a(), 0);
     apply(&mut flag, &set(Observed::Here), a(), 0);
     assert_eq!((kv.siblings().count(), flag.votes().count()), (1, 1));
+}
+
+#[test]
+fn siblings_of_a_mebibyte_are_refused_before_they_outgrow_a_frame() {
+    let put = |observed| KvOp::Put {
+        value: vec![7; 1 << 20],
+        content_type: "application/octet-stream".into(),
+        observed,
+    };
+    let mut met = Kv::default();
+    for n in 0..3 {
+        let mut apart = Kv::default();
+        let refused = (0..SIBLINGS_MAX).find_map(|_| {
+            let delta = try_apply(&apart, &put(Observed::Nothing), actor_of(n, 0), 0);
+            delta.map(|delta| apart.join(&delta)).err()
+        });
+        let (count, limit) = (3, 3);
+        assert_eq!(refused, Some(OpError::TooManySiblings { count, limit }));
+        apply(&mut apart.clone(), &put(Observed::Here), actor_of(n, 0), 0);
+        met.join(&apart);
+    }
+    assert_eq!(codec::decode(&codec::encode(&met)), Ok(met));
 }
 
 #[test]

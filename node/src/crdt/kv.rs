@@ -86,7 +86,7 @@ impl DeltaType for Kv {
                     (count + 1, bytes + sibling.value.len())
                 });
                 if count >= SIBLINGS_MAX || (count > 0 && bytes > SIBLING_BYTES_MAX) {
-                    let (count, limit) = (count as u32, SIBLINGS_MAX as u32);
+                    let (count, limit) = (count as u32, count.min(SIBLINGS_MAX) as u32);
                     return Err(OpError::TooManySiblings { count, limit });
                 }
                 let dot = mint.dot();
