@@ -185,7 +185,7 @@ fn a_length_prefix_beyond_the_bytes_allocates_no_more_than_the_limit() {
             assert_eq!(codec::decode::<Vec<Object>>(&list), Err(CodecError::Malformed));
             assert_eq!(codec::decode::<CausalContext>(&list), Err(CodecError::Malformed));
         });
-        assert!(largest <= ENCODED_MAX, "{largest} bytes at once for a length of {length}");
+        assert!(largest <= 16 << 20, "{largest} bytes at once for a length of {length}");
     }
 }
 
@@ -199,19 +199,19 @@ fn bytes_beyond_the_limit_are_refused_before_they_are_looked_at() {
     assert_eq!(largest, 0);
 }
 
-/// What takes little room in bytes and much in memory must be readable again all the same.
 #[test]
-fn whatever_can_be_encoded_can_be_decoded() {
-    let actor = actor_of(0, 0);
-    let mut gaps = CausalContext::new();
-    (0..1_200_000).for_each(|n| gaps.insert(Dot { actor, counter: 3 * n + 1 }));
-    let bytes = codec::encode(&gaps);
-    assert!(codec::decode::<CausalContext>(&bytes) == Ok(gaps), "{} bytes", bytes.len());
+fn what_is_larger_in_memory_than_encoded_is_read_back() {
+    let intervals: Vec<(u64, u64)> = (1..=6_000_000).map(|n| (n, n)).collect();
+    let bytes = codec::encode(&intervals);
+    let memory = std::mem::size_of_val(intervals.as_slice());
+    assert!(bytes.len() < ENCODED_MAX && ENCODED_MAX < memory, "{} bytes", bytes.len());
+    assert!(codec::decode(&bytes) == Ok(intervals));
 
-    let row = |n: u32| (n.to_be_bytes().to_vec(), BTreeSet::from([Dot { actor, counter: 1 }]));
-    let rows: BTreeMap<Vec<u8>, BTreeSet<Dot>> = (0..400_000).map(row).collect();
-    let bytes = codec::encode(&rows);
-    assert!(codec::decode::<BTreeMap<_, _>>(&bytes) == Ok(rows), "{} bytes", bytes.len());
+    // Rows of 32,000 members with short names take 48 bytes each in memory and fewer encoded.
+    let dots = BTreeSet::from([Dot { actor: actor_of(0, 0), counter: 1 }]);
+    let rows = (0..32_000u32).map(|n| (n.to_be_bytes().to_vec(), dots.clone()));
+    let rows: BTreeMap<Vec<u8>, BTreeSet<Dot>> = rows.collect();
+    assert!(codec::decode(&codec::encode(&rows)) == Ok(rows));
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn siblings_of_a_mebibyte_are_refused_before_they_outgrow_a_frame() {
             let delta = try_apply(&apart, &put(Observed::Nothing), actor_of(n, 0), 0);
             delta.map(|delta| apart.join(&delta)).err()
         });
-        let (count, limit) = (3, 3);
+        let (count, limit) = (4, 4);
         assert_eq!(refused, Some(OpError::TooManySiblings { count, limit }));
         apply(&mut apart.clone(), &put(Observed::Here), actor_of(n, 0), 0);
         met.join(&apart);

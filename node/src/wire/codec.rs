@@ -19,7 +19,7 @@ pub const ENCODED_MAX: usize = 64 << 20;
 const CHECKSUM_BYTES: usize = 4;
 
 /// The memory a decoder may claim at once, bytes: by a value of at most [`SMALL`] bytes, and by a
-/// longer one. Rows and intervals are larger in memory than encoded, up to about three times.
+/// longer one. Rows and intervals are larger in memory than encoded.
 const SMALL_CLAIM_MAX: usize = 16 << 20;
 const CLAIM_MAX: usize = 4 * ENCODED_MAX;
 const SMALL: usize = 1 << 20;
