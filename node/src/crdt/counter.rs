@@ -31,6 +31,8 @@ pub struct Counter {
     /// Writes that a removal of the whole counter covered.
     pub(crate) cleared: CausalContext,
     pub(crate) runs: BTreeMap<Dot, Tally>,
+    /// Totals that removals observed. Every value of this type, a delta too, has the runs it
+    /// observed at least that far in `runs`.
     pub(crate) base: BTreeMap<Dot, Tally>,
 }
 
@@ -84,7 +86,8 @@ impl Counter {
         sum(&self.runs).saturating_sub(sum(&self.base))
     }
 
-    /// Extends this actor's run by one write of `amount`, or begins one.
+    /// Extends this actor's run by one write of `amount`, or begins one. The delta speaks for its
+    /// own dot only: an earlier write of the run may have been a reset, whose base is not in it.
     fn write(&self, amount: i128, floor: u64, mint: &mut Mint) -> Counter {
         let dot = mint.dot();
         let newest = self.context.highest(dot.actor);
@@ -98,8 +101,20 @@ impl Counter {
             false => tally.down = tally.down.saturating_add(amount.unsigned_abs()),
         }
         let mut delta = Counter { runs: BTreeMap::from([(run, tally)]), ..Counter::default() };
-        delta.context.insert_range(run.actor, run.counter, tally.last);
+        delta.context.insert(dot);
         delta
+    }
+
+    /// Whether the parts fit together: runs begin before they end, their last dots are in the
+    /// context, and no base is ahead of its run.
+    pub(crate) fn is_sound(&self) -> bool {
+        let last = |run: &Dot, tally: &Tally| Dot { actor: run.actor, counter: tally.last };
+        self.runs.iter().all(|(run, tally)| {
+            0 < run.counter && run.counter <= tally.last && self.context.contains(last(run, tally))
+        }) && self
+            .base
+            .iter()
+            .all(|(run, base)| self.runs.get(run).is_some_and(|tally| base.last <= tally.last))
     }
 
     fn observed(&self, observed: &Observed) -> (CausalContext, BTreeMap<Dot, Tally>) {
@@ -119,13 +134,21 @@ impl DeltaType for Counter {
         match op {
             CounterOp::Add { amount, floor } => {
                 let total = self.total().saturating_add(*amount);
-                i64::try_from(total).map_err(|_| OpError::CounterOverflow)?;
+                // Concurrent writes may have left the range together; the way back is open.
+                let leaves = match *amount >= 0 {
+                    true => *amount > 0 && total > i64::MAX.into(),
+                    false => total < i64::MIN.into(),
+                };
+                if leaves {
+                    return Err(OpError::CounterOverflow);
+                }
                 Ok(self.write(*amount, *floor, mint))
             }
             CounterOp::Reset { observed, floor } => {
                 let (seen, base) = self.observed(observed);
                 let mut delta = self.write(0, *floor, mint);
                 delta.context.join(&seen);
+                keep_newest(&mut delta.runs, &base);
                 delta.base = base;
                 Ok(delta)
             }
@@ -140,8 +163,6 @@ impl DeltaType for Counter {
     fn join(&mut self, other: &Counter) {
         keep_newest(&mut self.runs, &other.runs);
         keep_newest(&mut self.base, &other.base);
-        // A base is an observation of its run: the run has come at least that far.
-        keep_newest(&mut self.runs, &other.base);
         self.cleared.join(&other.cleared);
         self.context.join(&other.context);
     }

@@ -4,6 +4,7 @@
 //! flag is absent. Enable-wins after Shapiro et al., "A comprehensive study of CRDTs", 2011,
 //! with dots in place of tombstones.
 
+use super::kv::SIBLINGS_MAX;
 use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt, join_dots};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
@@ -41,7 +42,9 @@ impl Flag {
 
     fn observed(&self, observed: &Observed) -> CausalContext {
         match observed {
-            Observed::Here => self.votes.keys().copied().collect(),
+            // All of the context, not only the live dots: a replica that missed the writes
+            // between an old one and this must not count the old one.
+            Observed::Here => self.context.clone(),
             Observed::Context(seen) => seen.dots.clone(),
             Observed::Nothing => CausalContext::new(),
         }
@@ -56,6 +59,11 @@ impl DeltaType for Flag {
         Ok(match op {
             FlagOp::Set { enabled, observed } => {
                 let mut context = self.observed(observed);
+                let left = self.votes.keys().filter(|dot| !context.contains(**dot)).count();
+                if left >= SIBLINGS_MAX {
+                    let (count, limit) = (left as u32, SIBLINGS_MAX as u32);
+                    return Err(OpError::TooManySiblings { count, limit });
+                }
                 let dot = mint.dot();
                 context.insert(dot);
                 Flag { context, votes: BTreeMap::from([(dot, *enabled)]) }

@@ -64,7 +64,9 @@ impl Kv {
 
     fn observed(&self, observed: &Observed) -> CausalContext {
         match observed {
-            Observed::Here => self.siblings.keys().copied().collect(),
+            // All of the context, not only the live dots: a replica that missed the writes
+            // between an old one and this must not show the old one beside it.
+            Observed::Here => self.context.clone(),
             Observed::Context(seen) => seen.dots.clone(),
             Observed::Nothing => CausalContext::new(),
         }
@@ -84,7 +86,7 @@ impl DeltaType for Kv {
                     (count + 1, bytes + sibling.value.len())
                 });
                 if count >= SIBLINGS_MAX || (count > 0 && bytes > SIBLING_BYTES_MAX) {
-                    let (count, limit) = (count as u32, SIBLINGS_MAX as u32);
+                    let (count, limit) = (count as u32, count.min(SIBLINGS_MAX) as u32);
                     return Err(OpError::TooManySiblings { count, limit });
                 }
                 let dot = mint.dot();

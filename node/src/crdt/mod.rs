@@ -66,6 +66,18 @@ pub struct SeenContext {
     pub tallies: BTreeMap<Dot, counter::Tally>,
 }
 
+impl SeenContext {
+    /// Whether it is one that a read can have given: canonical, with every tally inside. A decoded
+    /// one is checked before use.
+    pub fn is_canonical(&self) -> bool {
+        self.dots.is_canonical()
+            && self.tallies.iter().all(|(run, tally)| {
+                let last = Dot { actor: run.actor, counter: tally.last };
+                0 < run.counter && run.counter <= tally.last && self.dots.contains(last)
+            })
+    }
+}
+
 /// Why an operation was refused. Nothing was changed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error, bincode::Encode, bincode::Decode)]
 pub enum OpError {

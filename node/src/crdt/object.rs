@@ -179,17 +179,16 @@ impl Object {
         Ok(())
     }
 
-    /// Whether every context in it has the one form that equal states share. A decoded object
-    /// that fails this is corrupt.
+    /// Whether every context in it has the one form that equal states share, and every live dot
+    /// is inside its context. A decoded object that fails this is corrupt and must not be joined.
     pub fn is_canonical(&self) -> bool {
         let inner = match self {
-            Object::Set(set) => {
-                set.cleared.is_canonical() && set.deferred.values().all(|c| c.is_canonical())
-            }
-            Object::Counter(counter) => counter.cleared.is_canonical(),
+            Object::Set(set) => set.is_sound(),
+            Object::Counter(counter) => counter.cleared.is_canonical() && counter.is_sound(),
             Object::Kv(_) | Object::Flag(_) => true,
         };
-        inner && self.context().is_canonical()
+        let live = || self.live_dots().into_iter().all(|dot| self.context().contains(dot));
+        inner && self.context().is_canonical() && live()
     }
 
     /// The live dots, for `explain` and checks; of a counter the last dot of each run.
@@ -225,6 +224,25 @@ impl ObjectOp {
             TypeTag::Counter => ObjectOp::Counter(CounterOp::Delete { observed }),
             TypeTag::Set => ObjectOp::Set(SetOp::Delete { observed }),
             TypeTag::Flag => ObjectOp::Flag(FlagOp::Delete { observed }),
+        }
+    }
+
+    /// Whether the context that came with it is fit for use, see [`SeenContext::is_canonical`].
+    pub fn is_canonical(&self) -> bool {
+        let observed = match self {
+            ObjectOp::Kv(KvOp::Put { observed, .. } | KvOp::Delete { observed })
+            | ObjectOp::Counter(
+                CounterOp::Reset { observed, .. } | CounterOp::Delete { observed },
+            )
+            | ObjectOp::Set(SetOp::Update { observed, .. } | SetOp::Delete { observed })
+            | ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => {
+                observed
+            }
+            ObjectOp::Counter(CounterOp::Add { .. }) => return true,
+        };
+        match observed {
+            Observed::Context(seen) => seen.is_canonical(),
+            Observed::Here | Observed::Nothing => true,
         }
     }
 

@@ -141,14 +141,17 @@ impl Set {
         dots.iter().copied().filter(|dot| !dead(*dot)).collect()
     }
 
+    /// Dots of `member` that an operation here finds; a stored row may hold dead ones.
+    fn live(&self, member: &[u8]) -> MemberDots {
+        self.rows.get(member).map_or_else(MemberDots::new, |dots| self.visible(member, dots))
+    }
+
     fn remove_member(&self, member: &[u8], observed: &Observed, delta: &mut Set) {
-        let empty = MemberDots::new();
-        let live = self.rows.get(member).unwrap_or(&empty);
+        let live = self.live(member);
         match observed {
-            Observed::Here => delta.remove_dots(member, live.iter().copied()),
+            Observed::Here => delta.remove_dots(member, live.into_iter()),
             Observed::Context(SeenContext { dots, .. }) => {
-                let seen = live.iter().filter(|dot| dots.contains(**dot));
-                delta.remove_dots(member, seen.copied());
+                delta.remove_dots(member, live.into_iter().filter(|dot| dots.contains(*dot)));
                 let unseen = dots.minus(&self.context);
                 if !unseen.is_empty() {
                     delta.deferred.insert(member.to_vec(), unseen);
@@ -205,15 +208,42 @@ impl Set {
         self.deferred.retain(|_, seen| !seen.is_empty());
     }
 
-    /// The dots `self` may claim to have seen after joining `other`: of a page only those of its
-    /// rows, unless `self` is a page of the same range.
-    fn learned_from(&self, other: &Set) -> CausalContext {
-        match other.covers {
-            Covers::Range { .. } if self.covers != other.covers => {
-                other.rows.values().flatten().copied().collect()
+    /// The dots this value lets a value that covers `covers` claim to have seen: of a page only
+    /// those of its rows and clears, unless the other is a page of the same range.
+    fn known_to(&self, covers: &Covers) -> CausalContext {
+        match self.covers {
+            Covers::Range { .. } if self.covers != *covers => {
+                let mut known: CausalContext = self.rows.values().flatten().copied().collect();
+                known.join(&self.cleared);
+                known
             }
-            _ => other.context.clone(),
+            _ => self.context.clone(),
         }
+    }
+
+    /// Whether a dot of `member` that is not in its row was seen and is dead.
+    fn has_lost(&self, member: &[u8], dot: Dot) -> bool {
+        let speaks = !matches!(self.covers, Covers::Range { .. }) || self.covers.has(member);
+        speaks && self.context.contains(dot)
+    }
+
+    /// What a join of the two speaks for: a page keeps its range only with its like.
+    fn covers_with(&self, other: &Set) -> Covers {
+        match (&self.covers, &other.covers) {
+            (mine, theirs) if mine == theirs => mine.clone(),
+            (Covers::All, _) | (_, Covers::All) => Covers::All,
+            _ => Covers::Rows,
+        }
+    }
+
+    /// Whether its parts fit together; live dots are checked with those of the other types.
+    pub(crate) fn is_sound(&self) -> bool {
+        let in_range = |member| self.covers.has(member);
+        self.cleared.is_canonical()
+            && self.deferred.values().all(|seen| seen.is_canonical() && !seen.is_empty())
+            && self.removed.values().flatten().all(|dot| self.context.contains(*dot))
+            && (!matches!(self.covers, Covers::Range { .. })
+                || self.rows.keys().all(|member| in_range(member)))
     }
 }
 
@@ -234,8 +264,7 @@ impl DeltaType for Set {
                     return Err(OpError::TooManyDeferred { count, limit });
                 }
                 for member in add {
-                    let replaced = self.rows.get(member).into_iter().flatten();
-                    delta.remove_dots(member, replaced.copied());
+                    delta.remove_dots(member, self.live(member).into_iter());
                     let dot = mint.dot();
                     delta.context.insert(dot);
                     delta.rows.insert(member.clone(), MemberDots::from([dot]));
@@ -261,27 +290,27 @@ impl DeltaType for Set {
         for member in members {
             let mine = self.rows.get(member).unwrap_or(&empty);
             let theirs = other.rows.get(member).unwrap_or(&empty);
-            let kept = mine.iter().filter(|d| theirs.contains(d) || !other.context.contains(**d));
-            let new = theirs.iter().filter(|d| mine.contains(d) || !self.context.contains(**d));
+            let kept = mine.iter().filter(|d| theirs.contains(d) || !other.has_lost(member, **d));
+            let new = theirs.iter().filter(|d| mine.contains(d) || !self.has_lost(member, **d));
             joined.insert(member.clone(), kept.chain(new).copied().collect::<MemberDots>());
         }
         self.rows.extend(joined);
         for (member, seen) in &other.deferred {
             self.deferred.entry(member.clone()).or_default().join(seen);
         }
+        let (covers, known) = (self.covers_with(other), other.known_to(&self.covers));
+        self.context = self.known_to(&other.covers);
+        self.context.join(&known);
         self.cleared.join(&other.cleared);
         self.drop_dead();
-        let learned = self.learned_from(other);
-        self.context.join(&learned);
         self.settle_deferred();
+        self.covers = covers;
         for (member, dots) in &other.removed {
             self.removed.entry(member.clone()).or_default().extend(dots);
         }
-        if other.covers == Covers::All {
-            self.covers = Covers::All;
-        }
+        // A member that `covers` speaks for needs no empty row.
+        self.rows.retain(|member, dots| !dots.is_empty() || !self.covers.has(member));
         if self.covers == Covers::All {
-            self.rows.retain(|_, dots| !dots.is_empty());
             self.removed.clear();
         }
     }

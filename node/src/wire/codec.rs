@@ -18,10 +18,16 @@ pub const ENCODED_MAX: usize = 64 << 20;
 
 const CHECKSUM_BYTES: usize = 4;
 
-type Config = Configuration<LittleEndian, Varint, Limit<ENCODED_MAX>>;
+/// The memory a decoder may claim at once, bytes: by a value of at most [`SMALL`] bytes, and by a
+/// longer one. Rows and intervals are larger in memory than encoded.
+const SMALL_CLAIM_MAX: usize = 16 << 20;
+const CLAIM_MAX: usize = 4 * ENCODED_MAX;
+const SMALL: usize = 1 << 20;
 
-fn config() -> Config {
-    bincode::config::standard().with_limit::<ENCODED_MAX>()
+type Config<const CLAIM: usize> = Configuration<LittleEndian, Varint, Limit<CLAIM>>;
+
+fn config<const CLAIM: usize>() -> Config<CLAIM> {
+    bincode::config::standard().with_limit::<CLAIM>()
 }
 
 /// Why bytes were refused. Nothing was changed.
@@ -50,10 +56,10 @@ pub enum CodecError {
 /// When it is longer than [`ENCODED_MAX`]; limits on requests keep values far below.
 pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
     let mut out = vec![VERSION];
-    let written = bincode::encode_into_std_write(value, &mut out, config());
-    assert!(written.is_ok() && out.len() <= ENCODED_MAX, "a value within limits encodes");
+    let written = bincode::encode_into_std_write(value, &mut out, config::<CLAIM_MAX>());
     let sum = checksum(&out);
     out.extend_from_slice(&sum);
+    assert!(written.is_ok() && out.len() <= ENCODED_MAX, "a value within limits encodes");
     out
 }
 
@@ -74,7 +80,11 @@ pub fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
     if version != VERSION {
         return Err(CodecError::Version(version));
     }
-    match bincode::decode_from_slice(body, config()) {
+    let decoded = match bytes.len() <= SMALL {
+        true => bincode::decode_from_slice(body, config::<SMALL_CLAIM_MAX>()),
+        false => bincode::decode_from_slice(body, config::<CLAIM_MAX>()),
+    };
+    match decoded {
         Ok((value, used)) if used == body.len() => Ok(value),
         _ => Err(CodecError::Malformed),
     }

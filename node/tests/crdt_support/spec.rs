@@ -1,0 +1,287 @@
+//! The specifications: the value of each type as a function of the writes received.
+
+use super::{Events, Seen, Subject, Write};
+use starling_node::crdt::{
+    Counter, CounterOp, Flag, FlagOp, Kv, KvOp, Object, Observed, Set, SetOp, Sibling,
+};
+use std::collections::BTreeSet;
+
+fn each(events: Events) -> impl Iterator<Item = usize> {
+    (0..Events::BITS as usize).filter(move |id| events >> id & 1 == 1)
+}
+
+/// A register is the puts that no write received has observed.
+pub struct KvSubject;
+
+/// A write of a register or flag: what it says, and every write before it.
+#[derive(Clone)]
+pub struct Said {
+    id: usize,
+    value: Option<bool>,
+    observed: Events,
+}
+
+/// Writes received and everything before them.
+fn past(facts: &[Said], known: Events) -> Events {
+    each(known).fold(known, |past, id| past | facts[id].observed)
+}
+
+/// Writes received that none of the others observed.
+fn maximal(facts: &[Said], known: Events) -> impl Iterator<Item = &Said> {
+    let observed = each(known).fold(0, |all, id| all | facts[id].observed);
+    each(known & !observed).map(|id| &facts[id]).filter(|said| said.value.is_some())
+}
+
+fn observed_past(facts: &[Said], write: Write) -> Events {
+    match write.seen {
+        Seen::Here => past(facts, write.known),
+        Seen::Read(events) => past(facts, events),
+        Seen::Nothing => 0,
+    }
+}
+
+impl Subject for KvSubject {
+    type State = Kv;
+    type Fact = Said;
+    type View = BTreeSet<Vec<u8>>;
+    const KINDS: u8 = 4;
+
+    fn op(kind: u8, id: usize, observed: Observed, _: u64) -> KvOp {
+        match kind {
+            0 => KvOp::Delete { observed },
+            _ => KvOp::Put { value: vec![id as u8], content_type: "text/plain".into(), observed },
+        }
+    }
+
+    fn object(state: Kv) -> Object {
+        Object::Kv(state)
+    }
+
+    fn view(siblings: Vec<Sibling>) -> Self::View {
+        siblings.into_iter().map(|sibling| sibling.value).collect()
+    }
+
+    fn fact(facts: &[Said], write: Write) -> Said {
+        let value = (write.kind > 0).then_some(true);
+        Said { id: write.id, value, observed: observed_past(facts, write) }
+    }
+
+    fn spec(facts: &[Said], known: Events) -> Option<Self::View> {
+        let live: BTreeSet<_> = maximal(facts, known).map(|put| vec![put.id as u8]).collect();
+        (!live.is_empty()).then_some(live)
+    }
+}
+
+/// A flag is on when a switching on was observed by no other write received.
+pub struct FlagSubject;
+
+impl Subject for FlagSubject {
+    type State = Flag;
+    type Fact = Said;
+    type View = bool;
+    const KINDS: u8 = 5;
+
+    fn op(kind: u8, _: usize, observed: Observed, _: u64) -> FlagOp {
+        match kind {
+            0 => FlagOp::Delete { observed },
+            kind => FlagOp::Set { enabled: kind < 3, observed },
+        }
+    }
+
+    fn object(state: Flag) -> Object {
+        Object::Flag(state)
+    }
+
+    fn view(value: bool) -> bool {
+        value
+    }
+
+    fn fact(facts: &[Said], write: Write) -> Said {
+        let value = (write.kind > 0).then_some(write.kind < 3);
+        Said { id: write.id, value, observed: observed_past(facts, write) }
+    }
+
+    fn spec(facts: &[Said], known: Events) -> Option<bool> {
+        maximal(facts, known).map(|said| said.value == Some(true)).reduce(|a, b| a | b)
+    }
+}
+
+/// A counter is the sum of the increments received that no reset or removal received observed.
+/// Receiving an increment is receiving all earlier ones of the same run.
+pub struct CounterSubject;
+
+#[derive(Clone)]
+pub struct Counted {
+    amount: i64,
+    /// It leaves the counter present: all but removals do.
+    writes: bool,
+    /// Itself and earlier writes of its run.
+    prefix: Events,
+    observed: Events,
+}
+
+fn counted(facts: &[Counted], known: Events) -> Events {
+    each(known).fold(0, |all, id| all | facts[id].prefix | facts[id].observed)
+}
+
+impl CounterSubject {
+    fn amount(kind: u8, id: usize) -> i64 {
+        match kind {
+            0 | 1 => 0,
+            2 | 3 => 1 << id,
+            _ => -(1 << id),
+        }
+    }
+}
+
+impl Subject for CounterSubject {
+    type State = Counter;
+    type Fact = (u32, Counted);
+    type View = i64;
+    const KINDS: u8 = 6;
+
+    fn op(kind: u8, id: usize, observed: Observed, floor: u64) -> CounterOp {
+        match kind {
+            0 => CounterOp::Delete { observed },
+            1 => CounterOp::Reset { observed, floor },
+            kind => CounterOp::Add { amount: Self::amount(kind, id).into(), floor },
+        }
+    }
+
+    fn object(state: Counter) -> Object {
+        Object::Counter(state)
+    }
+
+    fn view(value: i64) -> i64 {
+        value
+    }
+
+    fn fact(facts: &[Self::Fact], write: Write) -> Self::Fact {
+        let counts: Vec<Counted> = facts.iter().map(|(_, fact)| fact.clone()).collect();
+        let writes = write.kind > 0;
+        let run = facts.iter().filter(|(run, fact)| *run == write.run && fact.writes);
+        let before = run.last().map_or(0, |(_, fact)| fact.prefix);
+        let observed = match write.seen {
+            _ if write.kind > 1 => 0,
+            Seen::Here => counted(&counts, write.known),
+            Seen::Read(events) => counted(&counts, events),
+            Seen::Nothing => 0,
+        };
+        let prefix = if writes { before | 1 << write.id } else { 0 };
+        let amount = Self::amount(write.kind, write.id);
+        (write.run, Counted { amount, writes, prefix, observed })
+    }
+
+    fn spec(facts: &[Self::Fact], known: Events) -> Option<i64> {
+        let facts: Vec<Counted> = facts.iter().map(|(_, fact)| fact.clone()).collect();
+        let all = counted(&facts, known);
+        let observed_by = |removals: Events| each(removals).fold(0, |o, id| o | facts[id].observed);
+        let deletes = each(known).filter(|id| !facts[*id].writes).fold(0, |all, id| all | 1 << id);
+        let present = all & !observed_by(deletes) != 0;
+        let sum = each(all & !observed_by(known)).map(|id| facts[id].amount).sum();
+        present.then_some(sum)
+    }
+}
+
+/// A member is in a set when an add of it was observed by no other write. A removal observes the
+/// adds it finds and those its client saw that have not arrived; an add replaces those it finds.
+pub struct SetSubject;
+
+/// Adds, at most two a write, one bit each: bit `2 * id` and the next.
+type Adds = u128;
+
+#[derive(Clone, Default)]
+pub struct Changed {
+    added: Vec<(u32, u8)>,
+    /// Adds that are gone with it and whose member it could tell, or of the whole set.
+    killed: Adds,
+    /// Adds that are dead on arrival.
+    awaited: Adds,
+}
+
+fn added(facts: &[Changed], known: Events, member: Option<u8>) -> Adds {
+    let adds = each(known).flat_map(|id| &facts[id].added);
+    let adds = adds.filter(|(_, added)| member.is_none_or(|member| member == *added));
+    adds.fold(0, |all, (bit, _)| all | 1 << bit)
+}
+
+fn killed(facts: &[Changed], known: Events) -> Adds {
+    each(known).fold(0, |all, id| all | facts[id].killed)
+}
+
+fn live(facts: &[Changed], known: Events, member: u8) -> Adds {
+    let awaited = each(known).fold(0, |all, id| all | facts[id].awaited);
+    added(facts, known, Some(member)) & !killed(facts, known) & !awaited
+}
+
+fn heard(facts: &[Changed], known: Events) -> Adds {
+    added(facts, known, None) | killed(facts, known)
+}
+
+impl SetSubject {
+    pub const MEMBERS: u8 = 3;
+
+    /// Members an operation adds and removes; `None` when it removes the whole set.
+    fn change(kind: u8) -> Option<(Vec<u8>, Vec<u8>)> {
+        Some(match kind {
+            0 => return None,
+            1..=3 => (vec![kind - 1], vec![]),
+            4..=6 => (vec![], vec![kind - 4]),
+            7 => (vec![0, 1], vec![2]),
+            _ => (vec![2], vec![0, 1]),
+        })
+    }
+}
+
+impl Subject for SetSubject {
+    type State = Set;
+    type Fact = Changed;
+    type View = BTreeSet<Vec<u8>>;
+    const KINDS: u8 = 9;
+
+    fn op(kind: u8, _: usize, observed: Observed, _: u64) -> SetOp {
+        let named = |members: Vec<u8>| members.into_iter().map(|member| vec![member]).collect();
+        match Self::change(kind) {
+            None => SetOp::Delete { observed },
+            Some((add, remove)) => {
+                SetOp::Update { add: named(add), remove: named(remove), observed }
+            }
+        }
+    }
+
+    fn object(state: Set) -> Object {
+        Object::Set(state)
+    }
+
+    fn view(members: BTreeSet<Vec<u8>>) -> Self::View {
+        members
+    }
+
+    fn fact(facts: &[Changed], write: Write) -> Changed {
+        let mut fact = Changed::default();
+        let seen = match write.seen {
+            Seen::Here => heard(facts, write.known),
+            Seen::Read(events) => heard(facts, events),
+            Seen::Nothing => 0,
+        };
+        let Some((add, remove)) = Self::change(write.kind) else {
+            return Changed { killed: seen, ..fact };
+        };
+        for member in remove {
+            let of_member = added(facts, (1 << write.id) - 1, Some(member));
+            fact.killed |= live(facts, write.known, member) & seen;
+            fact.awaited |= seen & of_member & !heard(facts, write.known);
+        }
+        for (n, member) in add.into_iter().enumerate() {
+            fact.killed |= live(facts, write.known, member);
+            fact.added.push(((2 * write.id + n) as u32, member));
+        }
+        fact
+    }
+
+    fn spec(facts: &[Changed], known: Events) -> Option<Self::View> {
+        let members = (0..Self::MEMBERS).filter(|member| live(facts, known, *member) != 0);
+        let members: BTreeSet<_> = members.map(|member| vec![member]).collect();
+        (!members.is_empty()).then_some(members)
+    }
+}
