@@ -244,7 +244,7 @@ impl Coordinator {
         }
         match (outcome, state) {
             (Some(outcome), Op::Read(read, after)) => {
-                self.after_read(view, now, *read, after, outcome)
+                self.after_read(view, now, *read, after, outcome);
             }
             (_, state) if !doing.done => self.keep(op, state),
             _ => {}

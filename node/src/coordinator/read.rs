@@ -283,7 +283,7 @@ fn merge(states: &[&Answer], query: &ReadQuery, tag: crate::crdt::TypeTag) -> (O
     let mut more = states.iter().any(|answer| answer.more);
     let mut parts: Vec<Object> = states.iter().filter_map(|answer| answer.state.clone()).collect();
     if let ReadQuery::Page { limit, .. } = query {
-        let upto = parts.iter().filter_map(|part| page_end(part)).min();
+        let upto = parts.iter().filter_map(page_end).min();
         parts.iter_mut().for_each(|part| cut(part, upto.as_ref()));
         let mut merged = join_all(parts, tag);
         more |= trim(&mut merged, *limit as usize);

@@ -267,6 +267,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// Leaves the epoch for the next start; see [`crate::core::Core::close`].
+    ///
+    /// # Errors
+    /// The note could not be written.
     pub fn close(&mut self) -> Result<Lsn, StoreError> {
         let mut batch = Batch::default();
         let epoch = codec::encode(&self.actor.epoch);
@@ -291,13 +294,19 @@ impl<S: Store> Replica<S> {
     }
 
     /// The layout kept on disk.
+    ///
+    /// # Errors
+    /// It could not be read, or fails its check.
     pub fn stored_layout(&self) -> Result<Option<crate::placement::Layout>, StoreError> {
         let layout: Option<crate::placement::Layout> = read_meta(&self.store, keys::META_LAYOUT)?;
-        let sound = layout.as_ref().is_none_or(|layout| layout.is_valid());
+        let sound = layout.as_ref().is_none_or(crate::placement::Layout::is_valid);
         sound.then_some(layout).ok_or_else(|| StoreError::Corrupt("layout: not valid".into()))
     }
 
     /// Writes the layout; durable with the next sync, which is asked for.
+    ///
+    /// # Errors
+    /// It could not be written.
     pub fn keep_layout(&mut self, layout: &crate::placement::Layout) -> Result<Lsn, StoreError> {
         let mut batch = Batch::default();
         batch.put(Family::Meta, keys::META_LAYOUT.to_vec(), codec::encode(layout));
@@ -307,6 +316,9 @@ impl<S: Store> Replica<S> {
     }
 
     /// Every object, whole; see [`crate::core::Core::audit`].
+    ///
+    /// # Errors
+    /// A row could not be read.
     pub fn audit(&self) -> Result<BTreeMap<ObjectId, (u64, Object)>, StoreError> {
         let mut objects = Vec::new();
         self.store.scan(Family::Headers, b"", None, &mut |key, bytes| {

@@ -62,6 +62,9 @@ impl Trees {
 impl<S: Store> Replica<S> {
     /// Computes the trees anew from the headers: at the start, and when a bucket's replication
     /// factor changed.
+    ///
+    /// # Errors
+    /// The headers could not be read.
     pub fn rebuild_trees(&mut self, view: &View) -> Result<(), StoreError> {
         let mut trees = Trees::default();
         self.store.scan(Family::Headers, b"", None, &mut |key, bytes| {
