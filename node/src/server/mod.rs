@@ -1,2 +1,10 @@
 //! The shell: the only place with sockets, files, clocks and tasks.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The shell is what the core must not be.
+
+pub mod data_dir;
+pub mod gossip;
+pub mod handle;
+pub mod peers;
+pub mod runtime;
+pub mod secret;
+pub mod timing;
