@@ -1,3 +1,8 @@
 //! The `starling` command.
 
-fn main() {}
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    starling_node::server::cli::run()
+}

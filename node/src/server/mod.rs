@@ -1,2 +1,16 @@
 //! The shell: the only place with sockets, files, clocks and tasks.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The shell is what the core must not be.
+
+pub mod cli;
+pub mod data_dir;
+pub mod gossip;
+pub mod handle;
+pub mod http;
+pub mod peers;
+pub mod runtime;
+pub mod secret;
+pub mod settings;
+pub mod start;
+mod storage;
+pub mod telemetry;
+pub mod timing;

@@ -1,0 +1,45 @@
+//! The `starling` command. Exit status: 0 done, 1 an error, 2 wrong usage.
+
+mod cluster;
+mod dev;
+mod get;
+mod start;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Exit status for wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+/// An always-writable data store whose types merge.
+#[derive(Parser, Debug)]
+#[command(name = "starling", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run one node
+    Start(Box<super::settings::StartArgs>),
+    /// Run a cluster on this machine to develop against
+    Dev(dev::DevArgs),
+    /// Look at a cluster and form its layout
+    Cluster(cluster::ClusterArgs),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Start(args) => start::run(*args),
+        Command::Dev(args) => dev::run(args),
+        Command::Cluster(args) => cluster::run(args),
+    }
+}
+
+/// Says what went wrong, on standard error.
+fn fail(status: u8, text: &str) -> ExitCode {
+    eprintln!("starling: {text}");
+    ExitCode::from(status)
+}

@@ -1,0 +1,110 @@
+//! The way into a running node for HTTP and for callers in the same process.
+//!
+//! A handle is cheap to clone and never blocks. What it hands over is bounded: a request that
+//! finds the queue full is refused as overloaded and nothing was applied.
+
+use super::peers::PeerStats;
+use super::runtime::{Job, Shared};
+use crate::metrics::Metrics;
+use crate::wire::api::{Acks, Failure, Reply, Request};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use tokio::sync::{Semaphore, oneshot};
+
+/// A running node.
+#[derive(Clone)]
+pub struct NodeHandle {
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) shared: Arc<Shared>,
+    /// Places for requests that wait for the core.
+    pub(super) places: Arc<Semaphore>,
+}
+
+impl NodeHandle {
+    /// Asks the node. The answer comes when the core gives one, at the latest when the request's
+    /// own deadline has passed. `Overloaded` and `Unavailable` mean that nothing was applied;
+    /// when the node stops in the middle the outcome is unknown.
+    pub async fn call(&self, request: Request) -> Reply {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Reply::Failed(Failure::Overloaded);
+        };
+        let (answer, answered) = oneshot::channel();
+        if self.jobs.send(Job::Client { request, answer, place }).is_err() {
+            return Reply::Failed(Failure::Unavailable("this node is stopping".into()));
+        }
+        answered.await.unwrap_or(Reply::Failed(Failure::Unknown(Acks::default())))
+    }
+
+    /// Whether the node can serve clients: it has a layout and is part of it.
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// Values of everything that is measured. All zero once the node stops.
+    pub async fn metrics(&self) -> NodeMetrics {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.jobs.send(Job::Metrics(answer));
+        let core = if sent.is_ok() { answered.await.ok() } else { None };
+        let mut samples = Vec::new();
+        self.shared.samples(&mut samples);
+        NodeMetrics {
+            core: core.unwrap_or_default(),
+            samples,
+            syncs: self.shared.sync_times.read(),
+            peers: self.shared.peer_stats(),
+        }
+    }
+
+    /// The key with which contexts handed to clients are signed: the same on all nodes that
+    /// share the cluster secret, and a fixed one, which proves nothing, without a secret.
+    pub fn context_key(&self) -> [u8; 32] {
+        self.shared.context_key
+    }
+
+    /// This node's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+}
+
+/// What one node measures.
+#[derive(Clone, Debug, Default)]
+pub struct NodeMetrics {
+    /// The core's table.
+    pub core: Metrics,
+    /// Storage, gossip and the shell itself: one entry a series, series of one name together.
+    pub samples: Vec<Sample>,
+    /// How long syncs of the store took.
+    pub syncs: SyncTimes,
+    /// One entry a peer, by name.
+    pub peers: Vec<PeerStats>,
+}
+
+/// One value of one series.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sample {
+    /// With prefix and unit, `_total` at the end of a counter's.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub kind: crate::metrics::Kind,
+    /// Label names and values; few different ones.
+    pub labels: Vec<(&'static str, String)>,
+    /// The value, in base units.
+    pub value: f64,
+}
+
+/// A histogram of sync durations (`starling_sync_duration_seconds`).
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct SyncTimes {
+    /// Upper bound in seconds and how many syncs took at most so long; cumulative. The bound of
+    /// all is `count`.
+    pub buckets: Vec<(f64, u64)>,
+    /// Syncs in all.
+    pub count: u64,
+    /// Seconds in all.
+    pub sum_seconds: f64,
+}

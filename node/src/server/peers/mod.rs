@@ -1,0 +1,271 @@
+//! Connections to the other nodes: one outgoing to each, for what this node sends.
+//!
+//! Sending never blocks and never fails: what finds its peer's queue full, or the peer out of
+//! reach, is dropped and counted, as the core expects of a network. Frames are bounded before
+//! anything is allocated. With a cluster secret every connection is authenticated and encrypted
+//! by it; without one (loopback only) all are plain; the two never mix.
+
+mod frames;
+mod handshake;
+mod incoming;
+mod outgoing;
+
+pub use handshake::{Identity, is_name};
+
+use super::handle::Sample;
+use super::runtime::Job;
+use crate::cluster::MembershipView;
+use crate::crdt::NodeId;
+use crate::metrics::Kind;
+use crate::wire::codec;
+use crate::wire::peer::PeerMessage;
+use outgoing::Queue;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::AbortHandle;
+
+/// Peers known at once; more are not connected to.
+const PEERS_MAX: usize = 4_096;
+
+/// Limits of the connections between nodes.
+#[derive(Clone, Debug)]
+pub struct PeerLimits {
+    /// Frames that wait for one peer; more are dropped.
+    pub queue_frames: usize,
+    /// Bytes that wait for one peer; more are dropped.
+    pub queue_bytes: usize,
+    /// Connections accepted at once, handshakes included.
+    pub incoming_max: usize,
+    /// Bytes of messages received that wait for the core; then reading pauses.
+    pub received_bytes: usize,
+    /// Until a connection attempt or a handshake is given up.
+    pub handshake: Duration,
+    /// The longest pause between attempts to connect; the first is a tenth of it.
+    pub retry_max: Duration,
+    /// Until a connection whose other end confirms nothing is given up.
+    pub silence: Duration,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        PeerLimits {
+            queue_frames: 8_192,
+            queue_bytes: 64 << 20,
+            incoming_max: 1_024,
+            received_bytes: 64 << 20,
+            handshake: Duration::from_secs(2),
+            retry_max: Duration::from_secs(1),
+            silence: Duration::from_secs(4),
+        }
+    }
+}
+
+/// What passed between this node and one peer.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PeerStats {
+    /// The peer's name.
+    pub name: String,
+    /// Whether the outgoing connection stands.
+    pub connected: bool,
+    /// Frames written to it.
+    pub sent_frames: u64,
+    /// Frames received from it.
+    pub received_frames: u64,
+    /// Bytes of frames written, before encryption.
+    pub sent_bytes: u64,
+    /// Bytes of frames received, after decryption.
+    pub received_bytes: u64,
+    /// Frames dropped because the queue was full or the peer out of reach.
+    pub dropped: u64,
+    /// Frames that wait.
+    pub queued: u64,
+}
+
+/// Counts of one peer.
+#[derive(Debug, Default)]
+struct Counts {
+    connected: AtomicBool,
+    sent_frames: AtomicU64,
+    received_frames: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// Counts over all connections, also those that never got a name.
+#[derive(Debug, Default)]
+struct Totals {
+    handshakes_refused: AtomicU64,
+    frames_refused: AtomicU64,
+    connections_refused: AtomicU64,
+}
+
+struct Peer {
+    name: String,
+    addr: watch::Sender<Option<String>>,
+    queue: Queue,
+    counts: Arc<Counts>,
+    sending: AbortHandle,
+    /// Dropped when a newer connection from the same peer takes over.
+    receiving: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.sending.abort();
+    }
+}
+
+struct Inner {
+    identity: Identity,
+    limits: PeerLimits,
+    runtime: tokio::runtime::Handle,
+    peers: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    totals: Totals,
+}
+
+/// This node's connections. Clones share them.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+impl Peers {
+    /// Without connections yet. Must be called within a runtime, which runs them.
+    pub fn new(identity: Identity, limits: PeerLimits) -> Peers {
+        let runtime = tokio::runtime::Handle::current();
+        let inner = Inner {
+            identity,
+            limits,
+            runtime,
+            peers: RwLock::default(),
+            totals: Totals::default(),
+        };
+        Peers { inner: Arc::new(inner) }
+    }
+
+    /// Accepts connections until the task is aborted; received messages go to `jobs`.
+    pub fn listen(&self, listener: TcpListener, jobs: mpsc::Sender<Job>) -> AbortHandle {
+        let accepting = incoming::accept(self.clone(), listener, jobs);
+        self.inner.runtime.spawn(accepting).abort_handle()
+    }
+
+    /// Queues `message` for the peer; drops and counts it when it cannot.
+    pub fn send(&self, to: NodeId, message: &PeerMessage) {
+        if let Some(peer) = self.get(to) {
+            peer.queue.push(codec::encode(message), &peer.counts);
+        }
+    }
+
+    /// Connects to members that are new and follows those that moved. Members that are gone are
+    /// forgotten.
+    pub fn update(&self, view: &MembershipView) {
+        let own = self.inner.identity.id();
+        for member in view.iter().filter(|member| member.id != own) {
+            if let Some(peer) = self.get_or_add(&member.name) {
+                peer.addr.send_if_modified(|addr| {
+                    let moved = addr.as_deref() != Some(&member.peer_addr);
+                    *addr = Some(member.peer_addr.clone());
+                    moved
+                });
+            }
+        }
+        let mut peers = self.inner.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|id, peer| {
+            view.get(*id).is_some() || peer.counts.connected.load(Ordering::Relaxed)
+        });
+    }
+
+    /// One entry a peer, by name.
+    pub fn stats(&self) -> Vec<PeerStats> {
+        let peers = self.inner.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut stats: Vec<_> = peers.values().map(|peer| peer.stats()).collect();
+        stats.sort_by(|a, b| a.name.cmp(&b.name));
+        stats
+    }
+
+    /// Appends what concerns no single peer.
+    pub fn samples(&self, samples: &mut Vec<Sample>) {
+        let totals = &self.inner.totals;
+        for (name, help, value) in [
+            (
+                "starling_peer_handshakes_refused_total",
+                "Connections from peers or to them that failed before they were authenticated.",
+                &totals.handshakes_refused,
+            ),
+            (
+                "starling_peer_frames_refused_total",
+                "Frames from peers that were torn, corrupt or too long; each closed its connection.",
+                &totals.frames_refused,
+            ),
+            (
+                "starling_peer_connections_refused_total",
+                "Connections from peers closed at once because too many were open.",
+                &totals.connections_refused,
+            ),
+        ] {
+            let value = value.load(Ordering::Relaxed) as f64;
+            samples.push(Sample { name, help, kind: Kind::Counter, labels: Vec::new(), value });
+        }
+    }
+
+    fn get(&self, id: NodeId) -> Option<Arc<Peer>> {
+        let peers = self.inner.peers.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&id).cloned()
+    }
+
+    fn get_or_add(&self, name: &str) -> Option<Arc<Peer>> {
+        let id = NodeId::of_name(name);
+        if let Some(peer) = self.get(id) {
+            return Some(peer);
+        }
+        let mut peers = self.inner.peers.write().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_MAX && !peers.contains_key(&id) {
+            return None;
+        }
+        Some(peers.entry(id).or_insert_with(|| Arc::new(self.new_peer(name))).clone())
+    }
+
+    fn new_peer(&self, name: &str) -> Peer {
+        let (addr, addr_read) = watch::channel(None);
+        let counts = Arc::new(Counts::default());
+        let limits = &self.inner.limits;
+        let (queue, frames) = outgoing::queue(limits.queue_frames, limits.queue_bytes);
+        let sender = outgoing::Sender {
+            peers: Arc::downgrade(&self.inner),
+            identity: self.inner.identity.clone(),
+            limits: limits.clone(),
+            name: name.to_owned(),
+            addr: addr_read,
+            frames,
+            counts: counts.clone(),
+        };
+        let sending = self.inner.runtime.spawn(sender.run()).abort_handle();
+        let receiving = Mutex::default();
+        Peer { name: name.to_owned(), addr, queue, counts, sending, receiving }
+    }
+}
+
+impl Peer {
+    fn replace_receiving(&self, newer: oneshot::Sender<()>) -> Option<oneshot::Sender<()>> {
+        self.receiving.lock().unwrap_or_else(PoisonError::into_inner).replace(newer)
+    }
+
+    fn stats(&self) -> PeerStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        PeerStats {
+            name: self.name.clone(),
+            connected: self.counts.connected.load(Ordering::Relaxed),
+            sent_frames: read(&self.counts.sent_frames),
+            received_frames: read(&self.counts.received_frames),
+            sent_bytes: read(&self.counts.sent_bytes),
+            received_bytes: read(&self.counts.received_bytes),
+            dropped: read(&self.counts.dropped),
+            queued: self.queue.len(),
+        }
+    }
+}
