@@ -12,6 +12,7 @@ use super::secret::{Secret, context_key};
 use super::settings::Settings;
 use super::timing::{Clock, SyncClock};
 use super::{http, storage};
+use crate::cluster::{Member, MembershipView};
 use crate::config::Config;
 use crate::core::Core;
 use crate::store::rocks::{RocksOptions, RocksStore};
@@ -152,14 +153,19 @@ impl Node {
     }
 }
 
-/// Hands every new view to the connections and to the core.
-fn feed(
-    peers: Peers,
-    jobs: mpsc::Sender<Job>,
-) -> impl FnMut(crate::cluster::MembershipView) + Send {
+/// Hands every new view to the connections and to the core, and logs who came and went.
+fn feed(peers: Peers, jobs: mpsc::Sender<Job>) -> impl FnMut(MembershipView) + Send {
+    let mut last = None;
     move |view| {
-        let alive = view.iter().filter(|member| member.alive).count();
-        tracing::info!(alive, known = view.iter().count(), "members changed");
+        let (alive, silent): (Vec<_>, Vec<_>) = view.iter().partition(|member| member.alive);
+        let names = |members: Vec<&Member>| {
+            members.iter().map(|member| member.name.clone()).collect::<Vec<_>>().join(",")
+        };
+        let now = (names(alive), names(silent));
+        if last.as_ref() != Some(&now) {
+            tracing::info!(alive = now.0, silent = now.1, "members changed");
+            last = Some(now);
+        }
         peers.update(&view);
         let _ = jobs.send(Job::Members(view));
     }

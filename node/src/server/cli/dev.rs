@@ -277,15 +277,16 @@ async fn bring_up(plan: &Plan) -> Result<(), String> {
     let mut told = Instant::now();
     loop {
         let status = cluster_status(first).await?;
-        if status.has_layout {
+        let all_met = status.alive == usize::from(plan.nodes);
+        if status.has_layout && all_met {
             break;
         }
-        if status.alive == usize::from(plan.nodes) {
+        if all_met {
             let body = format!("{{\"expect_members\":{}}}", plan.nodes);
             let answer = request("POST", first, "/v1/cluster/apply", &body).await?;
             match answer {
                 (200..=299, _) => break,
-                (409 | 503, _) => {} // Gossip has changed its mind; look again.
+                (409 | 500..=599, _) => {} // Gossip may have changed its mind; look again.
                 (status, body) => {
                     let text = String::from_utf8_lossy(&body);
                     return Err(format!("the layout was not formed: {status} {text}"));

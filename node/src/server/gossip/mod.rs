@@ -11,7 +11,7 @@ mod replay;
 mod seal;
 
 pub use members::Own;
-pub use seal::{Key, SealStats};
+pub use seal::{Key, SealStats, Sealed};
 
 use super::handle::Sample;
 use crate::cluster::MembershipView;
