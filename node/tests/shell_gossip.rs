@@ -1,5 +1,7 @@
 //! Gossip: who is seen by whom, and what junk, other keys and replays can do.
 #![cfg(feature = "server")]
+// The shell is tested with what the core must not have.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use chitchat::ChitchatMessage;
 use chitchat::transport::{Socket, Transport};
@@ -7,7 +9,7 @@ use starling_node::cluster::MembershipView;
 use starling_node::crdt::NodeId;
 use starling_node::placement::LayoutId;
 use starling_node::server::gossip::{
-    self, GossipSettings, GossipStats, Key, LayoutSlot, Own, SealStats, Sealed,
+    self, GRACE, GossipSettings, GossipStats, Key, LayoutSlot, Own, SealStats, Sealed,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -44,6 +46,17 @@ impl Node {
         addr: SocketAddr,
         join: &[SocketAddr],
     ) -> Node {
+        Node::with_grace(name, generation, key, addr, join, GRACE).await
+    }
+
+    async fn with_grace(
+        name: &str,
+        generation: u64,
+        key: Option<Key>,
+        addr: SocketAddr,
+        join: &[SocketAddr],
+        grace: Duration,
+    ) -> Node {
         let socket = bind(addr).await;
         let addr = socket.local_addr().expect("it is bound");
         let settings = GossipSettings {
@@ -52,6 +65,7 @@ impl Node {
             join: join.iter().map(SocketAddr::to_string).collect(),
             interval: INTERVAL,
             suspicion: INTERVAL * 5,
+            grace,
             key,
         };
         let own = Own {
@@ -84,6 +98,13 @@ impl Node {
         let mut names: Vec<_> = alive.map(|member| member.name.clone()).collect();
         names.sort();
         names
+    }
+
+    fn twins(&self) -> f64 {
+        let mut samples = Vec::new();
+        self.stats.samples(&mut samples);
+        let twins = samples.iter().find(|sample| sample.name == "starling_gossip_twins_total");
+        twins.expect("it is measured").value
     }
 
     /// Stops at once, as a crash does.
@@ -155,6 +176,36 @@ async fn a_dead_member_is_noticed_and_its_next_life_leaves_no_twin() {
     let view = ada.view();
     assert_eq!(view.iter().count(), 2);
     assert_eq!(view.get(NodeId::of_name("bob")).map(|bob| bob.generation), Some(2));
+}
+
+#[tokio::test]
+async fn a_member_that_stays_dead_is_forgotten() {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let grace = Duration::from_secs(2);
+    let ada = Node::with_grace("ada", 1, Some(KEY), any, &[], grace).await;
+    let bob = Node::with_grace("bob", 1, Some(KEY), any, &[ada.addr], grace).await;
+    let cy = Node::with_grace("cy", 1, Some(KEY), any, &[ada.addr], grace).await;
+    until("all meet", || ada.alive().len() == 3 && cy.alive().len() == 3).await;
+    bob.crash();
+    until("both forget", || [&ada, &cy].iter().all(|node| node.view().iter().count() == 2)).await;
+    sleep(grace).await;
+    assert_eq!(ada.view().iter().count(), 2, "and do not tell each other of it again");
+}
+
+#[tokio::test]
+async fn two_live_nodes_of_one_name_are_counted_and_a_restart_is_not() {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let ada = Node::new("ada", Some(KEY), &[]).await;
+    let bob = Node::with("bob", 1, Some(KEY), any, &[ada.addr]).await;
+    until("both meet", || ada.alive() == ["ada", "bob"]).await;
+    let addr = bob.crash();
+    let bob = Node::with("bob", 2, Some(KEY), addr, &[ada.addr]).await;
+    until("it is back", || bob.alive() == ["ada", "bob"]).await;
+    sleep(INTERVAL * 60).await;
+    assert_eq!(ada.twins(), 0.0);
+    let _twin = Node::with("bob", 7, Some(KEY), any, &[ada.addr]).await;
+    until("all notice", || ada.twins() == 1.0 && bob.twins() == 1.0).await;
+    assert_eq!(ada.view().iter().count(), 2, "one of them stands for both");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! syncs. Whatever fails on the way there, nothing that was acknowledged is lost.
 
 use super::data_dir::DataDir;
-use super::gossip::{self, GossipSettings, GossipStats, LayoutSlot, Own};
+use super::gossip::{self, GRACE, GossipSettings, GossipStats, LayoutSlot, Own};
 use super::handle::{NodeHandle, Sample};
 use super::peers::{Identity, PeerLimits, Peers};
 use super::runtime::{self, CoreThread, Job, OnFatal, Parts, Shared};
@@ -235,6 +235,7 @@ async fn gossip_settings(settings: &Settings, sockets: &Sockets) -> Result<Gossi
         join: settings.join.clone(),
         interval: settings.gossip_interval,
         suspicion: settings.gossip_interval * 5,
+        grace: GRACE,
         key: settings.secret.as_ref().map(Secret::gossip_key),
     })
 }

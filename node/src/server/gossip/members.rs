@@ -21,9 +21,9 @@ pub const LAYOUT_KEY: &str = "layout";
 
 /// Longest zone or address that is believed, bytes.
 const TEXT_MAX: usize = 256;
-/// A restart may look like two lives for as long as its earlier one takes to die; later than
-/// this it is a twin.
-const TWIN_AFTER: Duration = Duration::from_secs(30);
+/// A restart looks like two lives until its earlier one is found dead; what still does after so
+/// many times the suspicion time is a twin.
+const TWIN_SUSPICIONS: u32 = 10;
 
 /// What this node tells of itself.
 #[derive(Clone, Debug)]
@@ -156,10 +156,10 @@ impl Lives {
         let double: BTreeSet<String> = lives.iter().filter_map(living).collect();
         self.twins.retain(|name, _| double.contains(name));
         self.reported.retain(|name| double.contains(name));
-        let mut found = Vec::new();
+        let (mut found, patience) = (Vec::new(), self.suspicion * TWIN_SUSPICIONS);
         for name in double {
             let since = *self.twins.entry(name.clone()).or_insert(now);
-            if now.duration_since(since) >= TWIN_AFTER && self.reported.insert(name.clone()) {
+            if now.duration_since(since) >= patience && self.reported.insert(name.clone()) {
                 found.push(name);
             }
         }

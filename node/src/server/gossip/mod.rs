@@ -28,9 +28,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// How long a dead member stays known, and a deleted key. A node cut off for longer comes back
-/// as a new one; much longer and restarts fill the digest, which must fit into one datagram.
-const GRACE: Duration = Duration::from_secs(15 * 60);
+/// How long a dead member stays known, unless a test is in a hurry.
+pub const GRACE: Duration = Duration::from_secs(15 * 60);
 /// Silence above the usual, in multiples of the usual interval, that makes a member dead.
 const PHI: f64 = 8.0;
 
@@ -48,6 +47,10 @@ pub struct GossipSettings {
     /// How long a member must have been silent for chitchat before it counts as dead here; keeps
     /// a node that is merely busy from being called dead.
     pub suspicion: Duration,
+    /// How long a dead member stays known, at least some minutes: one cut off for longer comes
+    /// back as a new one. Hours are too long: restarts would fill the digest, which must fit into
+    /// one datagram.
+    pub grace: Duration,
     /// Derived from the cluster secret; `None` on loopback without one.
     pub key: Option<Key>,
 }
@@ -139,9 +142,9 @@ pub async fn start(
             sampling_window_size: 1_000,
             max_interval: settings.interval * 10,
             initial_interval: settings.interval,
-            dead_node_grace_period: GRACE,
+            dead_node_grace_period: settings.grace,
         },
-        marked_for_deletion_grace_period: GRACE,
+        marked_for_deletion_grace_period: settings.grace,
         catchup_callback: None,
         extra_liveness_predicate: None,
     };

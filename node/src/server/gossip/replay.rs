@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Sessions and addresses remembered; the one unused for longest makes room.
-const REMEMBERED_MAX: usize = 4_096;
+const REMEMBERED_MAX: usize = 2_048;
 const WINDOW: u64 = u128::BITS as u64;
 
 /// One start of one node.
