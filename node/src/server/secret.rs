@@ -19,8 +19,8 @@ const SECRET_MAX: u64 = 4_096;
 const DEVELOPMENT_KEY: [u8; 32] = *b"starling development context key";
 
 /// How to make a secret file, for messages.
-pub const HOW_TO_MAKE: &str = "(umask 077; head -c 32 /dev/urandom | base64 > cluster.secret), then pass \
-     --secret-file cluster.secret to every node";
+pub const HOW_TO_MAKE: &str = "(umask 077; head -c 32 /dev/urandom | base64 > cluster.secret), \
+     then pass --secret-file cluster.secret to every node";
 
 /// What all nodes of a cluster know and nobody else.
 #[derive(Clone)]

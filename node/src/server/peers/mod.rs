@@ -199,7 +199,7 @@ impl Peers {
             ),
             (
                 "starling_peer_frames_refused_total",
-                "Frames from peers that were torn, corrupt or too long; each closed its connection.",
+                "Frames from peers that were torn, corrupt or too long; each ended its connection.",
                 &totals.frames_refused,
             ),
             (
