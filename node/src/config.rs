@@ -2,6 +2,7 @@
 
 use crate::crdt::NodeId;
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 /// Settings of one node's core.
 #[derive(Clone, PartialEq, Debug)]
@@ -80,15 +81,7 @@ impl Config {
 
 /// A number of replicas: a count, or a share of the bucket's N.
 #[derive(
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Debug,
-    serde::Serialize,
-    serde::Deserialize,
-    bincode::Encode,
-    bincode::Decode,
+    Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, bincode::Encode, bincode::Decode,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Quorum {
@@ -116,9 +109,7 @@ impl Quorum {
 }
 
 /// When a replica acknowledges.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// After the group commit that holds the write.
@@ -129,9 +120,7 @@ pub enum Durability {
 }
 
 /// How siblings are read.
-#[derive(
-    Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resolve {
     /// All of them.
@@ -142,7 +131,7 @@ pub enum Resolve {
 }
 
 /// Properties of a bucket.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BucketProps {
     /// Replicas of each object, 1 to 7.

@@ -75,8 +75,8 @@ fn values(result: &ReadResult) -> Vec<String> {
             .into_iter()
             .map(|sibling| String::from_utf8(sibling.value).unwrap())
             .collect(),
-        Object::Counter(counter) => counter.value().iter().map(|v| v.to_string()).collect(),
-        Object::Flag(flag) => flag.value().iter().map(|v| v.to_string()).collect(),
+        Object::Counter(counter) => counter.value().iter().map(ToString::to_string).collect(),
+        Object::Flag(flag) => flag.value().iter().map(ToString::to_string).collect(),
         Object::Set(set) => {
             set.members().map(|(m, _)| String::from_utf8(m.clone()).unwrap()).collect()
         }

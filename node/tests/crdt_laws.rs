@@ -28,7 +28,7 @@ fn all_deltas_in_any_order_make_the_full_state<S: Subject>() {
     for_histories(SHARE, |replicas, steps| {
         let mut world = World::<S>::run(replicas, steps);
         let empty = || Known { state: S::State::default(), events: 0 };
-        let mut orders = vec![empty(), empty(), empty()];
+        let mut orders = [empty(), empty(), empty()];
         let deltas = world.deltas.clone();
         let many = deltas.len();
         for n in 0..2 * many {

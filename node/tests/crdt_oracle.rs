@@ -63,7 +63,7 @@ impl Pair for Sets {
     fn op(kind: u8, _: u8, actor: u8, theirs: &mut Self::Theirs) -> SetOp {
         let (member, observed) = (kind % 3, Observed::Here);
         let named = || BTreeSet::from([vec![member]]);
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             let context = theirs.read_ctx().derive_add_ctx(actor);
             theirs.apply(theirs.add(member, context));
             return SetOp::Update { add: named(), remove: BTreeSet::new(), observed };
@@ -138,7 +138,7 @@ impl Pair for Flags {
     type View = bool;
 
     fn op(kind: u8, _: u8, actor: u8, theirs: &mut Self::Theirs) -> FlagOp {
-        let enabled = kind % 2 == 0;
+        let enabled = kind.is_multiple_of(2);
         if enabled {
             let context = theirs.read_ctx().derive_add_ctx(actor);
             theirs.apply(theirs.add((), context));

@@ -290,10 +290,31 @@ impl Write {
         }
     }
 
+    /// One copy for each owner: its own, or that of a stand-in for it. A stand-in hands over and
+    /// forgets, so beside its owner's copy it is no second one.
+    fn counted(&self) -> Vec<(NodeId, &Copy)> {
+        let mut counted: Vec<(NodeId, &Copy)> = Vec::new();
+        for owner in self.list.owners() {
+            let own = self.copies.get(owner).filter(|copy| copy.acked).map(|copy| (*owner, copy));
+            let stand_in = || {
+                self.copies.iter().map(|(node, copy)| (*node, copy)).find(|(node, copy)| {
+                    let free = !counted.iter().any(|(counted, _)| counted == node);
+                    copy.acked && copy.covers.contains(owner) && free && !self.owns(*node)
+                })
+            };
+            counted.extend(own.or_else(stand_in));
+        }
+        counted
+    }
+
+    fn owns(&self, node: NodeId) -> bool {
+        self.list.owners().contains(&node)
+    }
+
     fn acks(&self) -> Acks {
         let mut acks = Acks::default();
-        for (node, copy) in self.copies.iter().filter(|(_, copy)| copy.acked) {
-            match self.list.owners().contains(node) {
+        for (node, copy) in self.counted() {
+            match self.owns(node) {
                 true => acks.owners += 1,
                 false => acks.hints += 1,
             }
@@ -304,12 +325,9 @@ impl Write {
 
     fn is_met(&self, view: &View) -> bool {
         let acks = self.acks();
-        let zones: BTreeSet<_> = self
-            .copies
-            .iter()
-            .filter(|(_, copy)| copy.acked)
-            .filter_map(|(node, _)| view.layout.as_ref()?.member(*node).map(|m| &m.zone))
-            .collect();
+        let zone = |node| view.layout.as_ref()?.member(node).map(|member| &member.zone);
+        let zones: BTreeSet<_> =
+            self.counted().into_iter().filter_map(|(node, _)| zone(node)).collect();
         let counted = if self.sloppy { acks.owners + acks.hints } else { acks.owners };
         self.applied.is_some()
             && counted as usize >= self.needs.w

@@ -86,7 +86,8 @@ pub enum OpError {
     CounterOverflow,
     /// The value has too many siblings already.
     #[error(
-        "the value has {count} siblings, the limit is {limit}: read it and write back with its context"
+        "the value has {count} siblings, the limit is {limit}: \
+         read it and write back with its context"
     )]
     TooManySiblings {
         /// Siblings there are.
@@ -96,7 +97,8 @@ pub enum OpError {
     },
     /// Removals that wait for writes this replica has not seen are at their limit.
     #[error(
-        "{count} removals wait for writes not seen yet, the limit is {limit}: retry without a context"
+        "{count} removals wait for writes not seen yet, the limit is {limit}: \
+         retry without a context"
     )]
     TooManyDeferred {
         /// Removals waiting.

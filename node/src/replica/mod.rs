@@ -9,6 +9,7 @@ mod collect;
 mod exchange;
 mod hints;
 mod keys;
+mod once;
 mod pages;
 mod read;
 mod rows;
@@ -60,6 +61,7 @@ pub struct Replica<S> {
     trees: trees::Trees,
     hints: hints::Hints,
     exchange: exchange::Exchange,
+    once: once::Once,
     collecting: bool,
     written: Lsn,
     synced: Lsn,
@@ -93,6 +95,7 @@ impl<S: Store> Replica<S> {
             clock: HybridClock::default(),
             trees: trees::Trees::default(),
             exchange: exchange::Exchange::default(),
+            once: once::Once::default(),
             collecting: true,
             written: Lsn(0),
             synced: Lsn(0),
@@ -116,6 +119,10 @@ impl<S: Store> Replica<S> {
     pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         match body {
             PeerBody::Apply { op, object, action, hint_for } => {
+                // No answer to a repetition: the coordinator has the first one or has given up.
+                if from != view.me && !self.once.is_first(from, op) {
+                    return;
+                }
                 self.on_apply(view, now, from, op, &object, action, &hint_for);
             }
             PeerBody::Join { op, object, delta, hint_for } => {

@@ -1,5 +1,5 @@
 //! The shell: the only place with sockets, files, clocks and tasks.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The shell is what the core must not be.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Touches the machine by design.
 
 pub mod cli;
 pub mod data_dir;

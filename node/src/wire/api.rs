@@ -217,7 +217,10 @@ pub enum Failure {
     #[error("{0}")]
     Unavailable(String),
     /// It may have been applied: so many acknowledged in time.
-    #[error("the deadline passed with {} owners and {} stand-ins holding the write", .0.owners, .0.hints)]
+    #[error(
+        "the deadline passed with {} owners and {} stand-ins holding the write",
+        .0.owners, .0.hints
+    )]
     Unknown(Acks),
     /// A parameter has an impossible value; nothing was applied.
     #[error("{parameter}: {detail}")]

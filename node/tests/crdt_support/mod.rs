@@ -3,6 +3,7 @@
 //! A history is run twice: by the kernel, and by a specification that knows only which writes a
 //! replica has received and what each write observed. Nothing of the kernel is used in it: sets
 //! of writes are bits of an integer.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Asks how many histories to run.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub mod spec;

@@ -159,8 +159,8 @@ impl Subject for CounterSubject {
     fn fact(facts: &[Self::Fact], write: Write) -> Self::Fact {
         let counts: Vec<Counted> = facts.iter().map(|(_, fact)| fact.clone()).collect();
         let writes = write.kind > 0;
-        let run = facts.iter().filter(|(run, fact)| *run == write.run && fact.writes);
-        let before = run.last().map_or(0, |(_, fact)| fact.prefix);
+        let mut run = facts.iter().filter(|(run, fact)| *run == write.run && fact.writes);
+        let before = run.next_back().map_or(0, |(_, fact)| fact.prefix);
         let observed = match write.seen {
             _ if write.kind > 1 => 0,
             Seen::Here => counted(&counts, write.known),

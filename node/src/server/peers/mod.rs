@@ -85,46 +85,6 @@ pub struct PeerStats {
     pub queued: u64,
 }
 
-/// A number of one peer.
-type Read = fn(&PeerStats) -> u64;
-
-const PER_PEER: [(&str, &str, Kind, Read); 7] = [
-    (
-        "starling_peer_connected",
-        "1 while the connection to the peer stands.",
-        Kind::Gauge,
-        |peer| peer.connected.into(),
-    ),
-    ("starling_peer_sent_frames_total", "Messages written to the peer.", Kind::Counter, |peer| {
-        peer.sent_frames
-    }),
-    (
-        "starling_peer_received_frames_total",
-        "Messages received from the peer.",
-        Kind::Counter,
-        |peer| peer.received_frames,
-    ),
-    (
-        "starling_peer_sent_bytes_total",
-        "Bytes of messages written to the peer, before encryption.",
-        Kind::Counter,
-        |peer| peer.sent_bytes,
-    ),
-    (
-        "starling_peer_received_bytes_total",
-        "Bytes of messages received from the peer, after decryption.",
-        Kind::Counter,
-        |peer| peer.received_bytes,
-    ),
-    (
-        "starling_peer_dropped_total",
-        "Messages dropped because the peer's queue was full or it was out of reach.",
-        Kind::Counter,
-        |peer| peer.dropped,
-    ),
-    ("starling_peer_queued", "Messages that wait for the peer.", Kind::Gauge, |peer| peer.queued),
-];
-
 /// Counts of one peer.
 #[derive(Debug, Default)]
 struct Counts {
@@ -228,15 +188,8 @@ impl Peers {
         stats
     }
 
-    /// Appends the counts of each peer, and those that concern no single one.
+    /// Appends what concerns no single peer.
     pub fn samples(&self, samples: &mut Vec<Sample>) {
-        let stats = self.stats();
-        for (name, help, kind, read) in PER_PEER {
-            for peer in &stats {
-                let labels = vec![("peer", peer.name.clone())];
-                samples.push(Sample { name, help, kind, labels, value: read(peer) as f64 });
-            }
-        }
         let totals = &self.inner.totals;
         for (name, help, value) in [
             (
@@ -246,7 +199,7 @@ impl Peers {
             ),
             (
                 "starling_peer_frames_refused_total",
-                "Frames from peers that were torn, corrupt or too long and closed the connection.",
+                "Frames from peers that were torn, corrupt or too long; each ended its connection.",
                 &totals.frames_refused,
             ),
             (
