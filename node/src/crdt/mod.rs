@@ -11,6 +11,8 @@ pub mod flag;
 pub mod kv;
 pub mod object;
 pub mod set;
+#[cfg(test)]
+mod set_parts_test;
 
 pub use context::CausalContext;
 pub use counter::{Counter, CounterOp};

@@ -53,7 +53,8 @@ pub enum Covers {
 }
 
 impl Covers {
-    fn has(&self, member: &[u8]) -> bool {
+    /// Whether a member without a row is said not to be there.
+    pub(crate) fn has(&self, member: &[u8]) -> bool {
         match self {
             Covers::All => true,
             Covers::Rows => false,
