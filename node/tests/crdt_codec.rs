@@ -177,7 +177,7 @@ fn trailing_bytes_and_another_version_are_refused_though_the_checksum_is_right()
 #[test]
 fn a_length_prefix_beyond_the_bytes_allocates_no_more_than_the_limit() {
     // Bincode's varint: 253 announces a 64-bit length. Lists of bytes, of intervals, of objects.
-    for length in [100, 1 << 20, ENCODED_MAX as u64, 1 << 32, u64::MAX] {
+    for length in [100, 1 << 20, 15 << 20, 32 << 20, ENCODED_MAX as u64, 1 << 32, u64::MAX] {
         let prefix = [&[253], length.to_le_bytes().as_slice()].concat();
         let list = sealed(VERSION, &prefix);
         let largest = largest_allocation(|| {
