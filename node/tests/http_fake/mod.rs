@@ -337,7 +337,11 @@ impl Answer {
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> String {
         let shown = self.body.escape_ascii().to_string();
-        assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"), "{shown}");
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (status, "application/problem+json"),
+            "{shown}"
+        );
         let document = self.json();
         assert_eq!(document["code"], code, "{shown}");
         assert_eq!(document["status"], status);

@@ -6,6 +6,7 @@ use super::cluster::ClusterApply;
 use super::counter::CounterUpdate;
 use super::flag::FlagUpdate;
 use super::limits::{MEMBERS_MAX, PAGE_DEFAULT};
+use super::member::Member;
 use super::params::DATA_PARAMETERS;
 use super::problem::Code;
 use super::router::{Call, ROUTES, Route};
@@ -37,6 +38,7 @@ pub fn document() -> OpenApi {
         paths = paths.path(route.path, PathItem::new(method(route.method), operation(route)));
     }
     let mut components = ComponentsBuilder::new()
+        .schema_from::<Member>()
         .schema_from::<CounterUpdate>()
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
