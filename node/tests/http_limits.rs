@@ -1,6 +1,8 @@
 //! What one client cannot do to a node: floods, endless bodies and idle connections are cut off
 //! with an answer where one can still be sent, and the node goes on serving.
 #![cfg(feature = "server")]
+// Speaks to a server over sockets and through tools.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod http_fake;
 

@@ -7,7 +7,8 @@ use starling_node::crdt::{
     Actor, Hlc, Mint, NodeId, Object, ObjectId, ObjectOp, SeenContext, Set, SetOp,
 };
 use starling_node::placement::{Layout, LayoutId, LayoutMember, partition_of};
-use starling_node::server::http::{Backend, Limits, Measured, serve_with};
+use starling_node::server::handle::NodeMetrics;
+use starling_node::server::http::{Backend, Limits, serve_with};
 use starling_node::wire::api::{
     Acks, ClusterStatus, Failure, MemberStatus, Quorum, ReadQuery, ReadResult, Reply, Request,
     Written,
@@ -233,8 +234,8 @@ impl Backend for Shared {
         !self.0.not_ready.load(Ordering::Relaxed)
     }
 
-    async fn measured(&self) -> Measured {
-        Measured::default()
+    async fn metrics(&self) -> NodeMetrics {
+        NodeMetrics::default()
     }
 
     fn context_key(&self) -> [u8; 32] {

@@ -1,6 +1,6 @@
 //! What the HTTP layer needs of a node, so that it can be tested without one.
 
-use crate::metrics::{Kind, Metrics};
+use crate::server::handle::{NodeHandle, NodeMetrics};
 use crate::wire::api::{Reply, Request};
 use std::future::Future;
 
@@ -13,7 +13,7 @@ pub trait Backend: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
 
     /// Everything the node measures.
-    fn measured(&self) -> impl Future<Output = Measured> + Send;
+    fn metrics(&self) -> impl Future<Output = NodeMetrics> + Send;
 
     /// The key that seals contexts handed to clients, the same on all nodes of a cluster.
     fn context_key(&self) -> [u8; 32];
@@ -22,43 +22,24 @@ pub trait Backend: Send + Sync + 'static {
     fn name(&self) -> &str;
 }
 
-/// What a node measures, besides what the HTTP layer counts itself.
-#[derive(Clone, Debug, Default)]
-pub struct Measured {
-    /// The core's table.
-    pub core: Metrics,
-    /// Storage, gossip, peers; series of one name stand together.
-    pub samples: Vec<Sample>,
-    /// Durations.
-    pub histograms: Vec<Histogram>,
-}
+impl Backend for NodeHandle {
+    async fn call(&self, request: Request) -> Reply {
+        NodeHandle::call(self, request).await
+    }
 
-/// One value of one series.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Sample {
-    /// With prefix and unit, `_total` at the end of a counter's.
-    pub name: &'static str,
-    /// What it says.
-    pub help: &'static str,
-    /// Whether it only grows.
-    pub kind: Kind,
-    /// Names and values of labels; few different ones.
-    pub labels: Vec<(&'static str, String)>,
-    /// In base units.
-    pub value: f64,
-}
+    fn is_ready(&self) -> bool {
+        NodeHandle::is_ready(self)
+    }
 
-/// One histogram without labels.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Histogram {
-    /// With prefix and unit.
-    pub name: &'static str,
-    /// What it says.
-    pub help: &'static str,
-    /// Upper bounds with the number of observations at or below each.
-    pub buckets: Vec<(f64, u64)>,
-    /// Observations in all.
-    pub count: u64,
-    /// Their sum in base units.
-    pub sum: f64,
+    async fn metrics(&self) -> NodeMetrics {
+        NodeHandle::metrics(self).await
+    }
+
+    fn context_key(&self) -> [u8; 32] {
+        NodeHandle::context_key(self)
+    }
+
+    fn name(&self) -> &str {
+        NodeHandle::name(self)
+    }
 }

@@ -83,7 +83,7 @@ fn replica(report: &ReplicaReport, names: &Names) -> Value {
         "header_bytes": report.header_bytes,
         "context": report.state.as_ref().map(|state| context(state.context(), names)),
         "live": report.state.as_ref().map(|state| {
-            state.live_dots().iter().map(|dot| dot.to_string()).collect::<Vec<_>>()
+            state.live_dots().iter().map(ToString::to_string).collect::<Vec<_>>()
         }),
         "value": report.state.as_ref().map(value),
         "hints": owed.collect::<Vec<_>>(),
@@ -132,7 +132,7 @@ fn value(object: &Object) -> Value {
         Object::Set(set) => Value::Array(
             set.members()
                 .map(|(member, dots)| {
-                    let dots: Vec<_> = dots.iter().map(|dot| dot.to_string()).collect();
+                    let dots: Vec<_> = dots.iter().map(ToString::to_string).collect();
                     json!({ "member": Member::from(member.clone()), "dots": dots })
                 })
                 .collect(),

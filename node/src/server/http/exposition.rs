@@ -1,12 +1,12 @@
 //! `/metrics`: the core's table, the node's samples and this layer's own families as one text in
 //! the format of Prometheus 0.0.4.
 
-use super::backend::{Histogram, Measured};
 use super::families::{Family, LATENCY_BOUNDS};
 use super::meter::Meter;
 use super::problem::Code;
 use super::router::ROUTES;
 use crate::metrics::Kind;
+use crate::server::handle::{NodeMetrics, SyncTimes};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -44,7 +44,7 @@ impl Text {
 }
 
 /// The whole text.
-pub fn render(meter: &Meter, measured: &Measured, ready: bool) -> String {
+pub fn render(meter: &Meter, measured: &NodeMetrics, ready: bool) -> String {
     let mut text = Text::default();
     for (name, kind, help, value) in measured.core.iter() {
         text.family(name, kind_name(kind), help);
@@ -60,7 +60,7 @@ pub fn render(meter: &Meter, measured: &Measured, ready: bool) -> String {
             sample.labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
         text.sample(sample.name, &labels, sample.value);
     }
-    measured.histograms.iter().for_each(|histogram| write_histogram(&mut text, histogram));
+    syncs(&mut text, &measured.syncs);
     requests(&mut text, meter);
     latency(&mut text, meter);
     problems(&mut text, meter);
@@ -82,16 +82,16 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn write_histogram(text: &mut Text, histogram: &Histogram) {
-    let Histogram { name, help, buckets, count, sum } = histogram;
-    text.family(name, "histogram", help);
+fn syncs(text: &mut Text, syncs: &SyncTimes) {
+    let (name, kind, help) = Family::SyncDuration.row();
+    text.family(name, kind, help);
     let bucket = format!("{name}_bucket");
-    for (bound, below) in buckets {
+    for (bound, below) in &syncs.buckets {
         text.sample(&bucket, &[("le", &bound.to_string())], below);
     }
-    text.sample(&bucket, &[("le", "+Inf")], count);
-    text.sample(&format!("{name}_sum"), &[], sum);
-    text.sample(&format!("{name}_count"), &[], count);
+    text.sample(&bucket, &[("le", "+Inf")], syncs.count);
+    text.sample(&format!("{name}_sum"), &[], syncs.sum_seconds);
+    text.sample(&format!("{name}_count"), &[], syncs.count);
 }
 
 fn requests(text: &mut Text, meter: &Meter) {

@@ -21,6 +21,7 @@ families! {
     BytesIn "starling_http_request_body_bytes_total" "counter" "Bytes of request bodies read.";
     BytesOut "starling_http_response_body_bytes_total" "counter" "Bytes of answer bodies.";
     ContextsOmitted "starling_http_contexts_omitted_total" "counter" "Answers whose context was too long for a header.";
+    SyncDuration "starling_sync_duration_seconds" "histogram" "Time that syncs of the store took.";
     Ready "starling_ready" "gauge" "Whether this node serves clients, 1 or 0.";
     BuildInfo "starling_build_info" "gauge" "Always 1; the version is in the label.";
     Resident "starling_process_resident_memory_bytes" "gauge" "Memory of the process in RAM.";

@@ -14,7 +14,6 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,11 +140,11 @@ async fn connection<B: Backend>(
     }
 }
 
-fn answer<B: Backend>(
+async fn answer<B: Backend>(
     app: Arc<App<B>>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> {
-    async move { Ok(app.answer(request).await) }
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(app.answer(request).await)
 }
 
 fn http1_builder(limits: &Limits) -> http1::Builder {

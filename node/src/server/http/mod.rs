@@ -29,6 +29,6 @@ mod schemas;
 mod set;
 mod status;
 
-pub use backend::{Backend, Histogram, Measured, Sample};
+pub use backend::Backend;
 pub use limits::Limits;
 pub use listener::{serve, serve_with};

@@ -42,7 +42,7 @@ pub fn readyz<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Problem> 
 /// `GET /metrics`.
 pub async fn metrics<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
     let app = exchange.app;
-    let measured = app.node.measured().await;
+    let measured = app.node.metrics().await;
     let text = exposition::render(&app.meter, &measured, app.node.is_ready());
     let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
     Ok(answer::bytes(StatusCode::OK, content_type, text.into()))
