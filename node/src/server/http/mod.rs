@@ -1,19 +1,34 @@
-//! Clients over HTTP.
+//! HTTP, version 1: the interface people use, over HTTP/1.1 and HTTP/2.
+//!
+//! Every answer is honest: errors are problem documents with codes that do not change, `503` says
+//! that nothing was applied and `504` that it may have been. Every body, header, path and queue
+//! is bounded. The layer knows a node only through [`Backend`].
 
-use super::handle::NodeHandle;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+mod answer;
+mod app;
+mod backend;
+mod body;
+mod bucket;
+mod cluster;
+mod context;
+mod counter;
+mod explain;
+mod exposition;
+pub mod families;
+mod flag;
+mod kv;
+pub mod limits;
+mod listener;
+mod member;
+mod meter;
+pub mod openapi;
+mod params;
+pub mod problem;
+pub mod router;
+mod schemas;
+mod set;
+mod status;
 
-/// Serves until `shutdown` turns true.
-///
-/// # Errors
-/// The listener failed.
-pub async fn serve(
-    listener: TcpListener,
-    node: NodeHandle,
-    mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let _ = (listener, node);
-    let _ = shutdown.wait_for(|stop| *stop).await;
-    Ok(())
-}
+pub use backend::Backend;
+pub use limits::Limits;
+pub use listener::{serve, serve_with};
