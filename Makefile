@@ -10,6 +10,9 @@ SHELL := bash
 ARGS ?=
 SEEDS ?= 0..100
 CASES ?= 100000
+# make bench: rounds, and seconds a measurement.
+ROUNDS ?= 3
+POINT_S ?= 8
 
 # With RocksDB's archive from the cache, and without RocksDB at all.
 CARGO := .ci/rocksdb cargo
@@ -64,9 +67,8 @@ sim: ## the simulator over SEEDS (0..100), then three seeds twice, whose traces 
 	@$(SIM) sweep --seeds $(SEEDS)
 	@$(SIM) twice --seeds 0..3
 
-bench: ## benchmarks of the core and the store; close other programs first
-	@.ci/setup build bench
-	@$(CARGO) bench --locked --workspace
+bench: ## measure beside a bare server, Redis and RocksDB, ROUNDS (3) rounds; see docs/performance.md
+	@BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(POINT_S) .ci/bench
 
 fuzz: ## the types' property tests on CASES (100000) new random histories each; not coverage-guided
 	@.ci/setup build test

@@ -1,0 +1,198 @@
+//! The core without its shell: what an operation costs, and that it does not grow with the set.
+//!
+//! One add is timed from `step` to `Reply` in a set of 100, 10,000 and 100,000 members. Adds come
+//! in groups of [`GROUP`] that share one sync, as in group commit; the sync is a real one and
+//! outside the measured time, which is the core's and the store's own. Every group is removed
+//! again, unmeasured, so the set keeps its size. After criterion's report come lines of
+//! tab-separated `result`, name and figures, in nanoseconds and bytes, for `.ci/bench`.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures time, reads its report.
+
+#[allow(dead_code)] // Its other users cut, crash and heal.
+#[path = "../../tests/cluster_support/mod.rs"]
+mod cluster_support;
+mod node;
+
+use cluster_support::{Cluster, object};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use node::Node;
+use starling_node::crdt::{CounterOp, KvOp, ObjectOp, Observed, SetOp, TypeTag};
+use starling_node::store::Store;
+use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply, Request};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SIZES: [u64; 3] = [100, 10_000, 100_000];
+/// Adds that share a sync. Small, so that the smallest set stays near its size.
+const GROUP: u64 = 10;
+/// Keys of the small objects.
+const KEYS: u64 = 10_000;
+
+fn main() {
+    let reports = Path::new(env!("CARGO_TARGET_TMPDIR")).join("objects");
+    let mut criterion = Criterion::default()
+        .output_directory(&reports)
+        .sample_size(30)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+    small_objects(&mut criterion);
+    set_adds(&mut criterion, "set_add_memory", Node::in_memory);
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target is writable");
+    let mut stores = 0;
+    set_adds(&mut criterion, "set_add_rocksdb", || {
+        stores += 1;
+        Node::on_disk(&dir.path().join(stores.to_string()))
+    });
+    criterion.final_summary();
+    report(&reports);
+}
+
+/// Adds of one member to sets of every size.
+fn set_adds<S: Store>(criterion: &mut Criterion, name: &str, mut node: impl FnMut() -> Node<S>) {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(1));
+    for size in SIZES {
+        let mut node = node();
+        for request in fill(size) {
+            node.finish(request);
+        }
+        let mut next = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter_custom(|adds| {
+                let mut took = Duration::ZERO;
+                for first in (0..adds).step_by(GROUP as usize) {
+                    let group: Vec<_> = (0..GROUP.min(adds - first)).map(|at| next + at).collect();
+                    next += group.len() as u64;
+                    took += node.timed(group.iter().map(|at| update(&[newcomer(*at)], &[])));
+                    let gone = group.iter().map(|at| newcomer(*at)).collect::<Vec<_>>();
+                    node.finish(update(&[], &gone));
+                }
+                took
+            });
+        });
+        let found = node.count(&object(TypeTag::Set, "set"));
+        assert_eq!(found, size, "the set has kept its size");
+    }
+}
+
+/// Steps of the core with small objects, on the memory store.
+fn small_objects(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("small_memory");
+    group.throughput(Throughput::Elements(1));
+    for (name, request) in [
+        ("kv_put", put as fn(u64) -> Request),
+        ("kv_get", get as fn(u64) -> Request),
+        ("counter_add", increment as fn(u64) -> Request),
+    ] {
+        let mut node = Node::in_memory();
+        for at in 0..KEYS {
+            node.finish(put(at));
+            node.finish(increment(at));
+        }
+        let mut next = 0_u64;
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| {
+                let keys = (0..count).map(|at| (next + at).wrapping_mul(7_919) % KEYS);
+                let requests: Vec<_> = keys.map(request).collect();
+                next += count;
+                let begun = Instant::now();
+                requests.into_iter().for_each(|request| node.finish(request));
+                begun.elapsed()
+            });
+        });
+    }
+}
+
+/// Prints what criterion found, the ratio between the largest and the smallest set, and the bytes
+/// that an add sends.
+fn report(reports: &Path) {
+    for name in ["kv_put", "kv_get", "counter_add"] {
+        if let Some((median, low, high)) = median(reports.join("small_memory").join(name)) {
+            println!("result\tsmall_memory\t{name}\t{median:.0}\t{low:.0}\t{high:.0}");
+        }
+    }
+    for store in ["set_add_memory", "set_add_rocksdb"] {
+        let found = SIZES.map(|size| median(reports.join(store).join(size.to_string())));
+        for (size, (median, low, high)) in SIZES.iter().zip(found.iter().flatten()) {
+            println!("result\t{store}\t{size}\t{median:.0}\t{low:.0}\t{high:.0}");
+        }
+        if let [Some((small, ..)), _, Some((large, ..))] = found {
+            println!("result\t{store}\tratio\t{:.3}", large / small);
+        }
+    }
+    for size in SIZES {
+        println!("result\tset_add_bytes\t{size}\t{:.1}", bytes_per_add(size));
+    }
+}
+
+/// Criterion's median and its confidence interval, nanoseconds; none if it was not measured now.
+fn median(report: PathBuf) -> Option<(f64, f64, f64)> {
+    let text = std::fs::read_to_string(report.join("new/estimates.json")).ok()?;
+    let value: serde_json::Value = serde_json::from_str(&text).expect("criterion writes JSON");
+    let median = &value["median"];
+    let bound = |name: &str| median["confidence_interval"][name].as_f64();
+    Some((median["point_estimate"].as_f64()?, bound("lower_bound")?, bound("upper_bound")?))
+}
+
+/// Bytes that one add sends to each of the two peers of three nodes, answers included.
+fn bytes_per_add(size: u64) -> f64 {
+    const ADDS: u64 = 200;
+    let mut cluster = Cluster::new(3);
+    let mut write = |mut request| {
+        if let Request::Write { options, .. } = &mut request {
+            options.w = Some(Quorum::All);
+        }
+        let reply = cluster.ask(0, request);
+        assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+        std::mem::take(&mut cluster.sent_bytes)
+    };
+    fill(size).for_each(|request| {
+        write(request);
+    });
+    let sent: u64 = (0..ADDS).map(|at| write(update(&[newcomer(at)], &[]))).sum();
+    sent as f64 / ADDS as f64 / 2.0
+}
+
+/// Requests that make a set of `size` members.
+fn fill(size: u64) -> impl Iterator<Item = Request> {
+    let members: Vec<_> = (0..size).map(|at| format!("member:{at:012}").into_bytes()).collect();
+    let calls: Vec<_> = members.chunks(1_000).map(|some| update(some, &[])).collect();
+    calls.into_iter()
+}
+
+/// A member that [`fill`] does not add, in the middle of those that it does.
+fn newcomer(at: u64) -> Vec<u8> {
+    format!("member:{:012}+{at:012}", at.wrapping_mul(7_919) % SIZES[0]).into_bytes()
+}
+
+fn update(add: &[Vec<u8>], remove: &[Vec<u8>]) -> Request {
+    let (add, remove) = (add.iter().cloned().collect(), remove.iter().cloned().collect());
+    let op = ObjectOp::Set(SetOp::Update { add, remove, observed: Observed::Here });
+    Request::Write { object: object(TypeTag::Set, "set"), op, options: Options::default() }
+}
+
+fn put(at: u64) -> Request {
+    let op = ObjectOp::Kv(KvOp::Put {
+        value: vec![b'v'; 100],
+        content_type: "text/plain".into(),
+        observed: Observed::Here,
+    });
+    Request::Write { object: object(TypeTag::Kv, &key(at)), op, options: Options::default() }
+}
+
+fn get(at: u64) -> Request {
+    let object = object(TypeTag::Kv, &key(at));
+    Request::Read { object, query: ReadQuery::Whole, options: Options::default() }
+}
+
+fn increment(at: u64) -> Request {
+    let op = ObjectOp::Counter(CounterOp::Add { amount: 1, floor: 0 });
+    Request::Write { object: object(TypeTag::Counter, &key(at)), op, options: Options::default() }
+}
+
+fn key(at: u64) -> String {
+    format!("key:{at:012}")
+}
