@@ -176,8 +176,7 @@ fn causes(error: &dyn std::error::Error) -> String {
 }
 
 fn request(node: &str, call: &Call<'_>) -> Result<Request<Full<Bytes>>, Error> {
-    let mut request =
-        Request::builder().method(&call.method).uri(format!("{node}{}", call.target));
+    let mut request = Request::builder().method(&call.method).uri(format!("{node}{}", call.target));
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }
