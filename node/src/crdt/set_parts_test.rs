@@ -12,6 +12,7 @@ const MEMBERS: u8 = 6;
 /// Histories of each test, unless `STARLING_HISTORIES` says otherwise.
 const HISTORIES: u32 = 4_000;
 
+#[allow(clippy::disallowed_methods)] // A test's own knob, no setting of the node.
 fn for_histories(check: impl Fn(&[[u8; 4]])) {
     let asked = std::env::var("STARLING_HISTORIES").map(|n| n.parse().expect("a number"));
     let cases = asked.unwrap_or(HISTORIES);
