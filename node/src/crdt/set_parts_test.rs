@@ -1,4 +1,5 @@
 //! A set in parts is the whole set: windows of stored rows, pages, and what hints say.
+#![allow(clippy::disallowed_methods)] // Asks how many histories to run.
 
 use super::set::{Covers, MemberDots, Set, SetOp};
 use super::{Actor, CausalContext, DeltaType, Dot, Hlc, Mint, NodeId, Object, Observed};

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::source::{Named, files, module_of, named_paths, root, shown};
+use super::source::{Named, code_files, module_of, named_paths, root, shown};
 
 /// From the bottom up: a module, and what it may name besides itself. Whole modules must stand
 /// above it in the list; a single item may be borrowed from further up where it says so.
@@ -141,7 +141,7 @@ fn is_shell(file: &Path) -> bool {
 #[test]
 fn arrows_never_point_up() {
     let mut broken = Vec::new();
-    for file in files(&src(), "rs") {
+    for file in code_files(&src()) {
         let module = module_of(&src(), &file);
         let Some(top) = module.first() else { continue };
         let source = fs::read_to_string(&file).expect("the file is readable");
@@ -158,7 +158,7 @@ fn arrows_never_point_up() {
 #[test]
 fn the_core_names_nothing_of_the_machine() {
     let mut broken = Vec::new();
-    for file in files(&src(), "rs").into_iter().filter(|file| !is_shell(file)) {
+    for file in code_files(&src()).into_iter().filter(|file| !is_shell(file)) {
         let source = fs::read_to_string(&file).expect("the file is readable");
         let found = banned(&named_paths(&source, &module_of(&src(), &file)));
         broken.extend(found.into_iter().map(|line| format!("{}:{line}", shown(&file))));

@@ -32,6 +32,31 @@ pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Rust files of `src` without those that another declares with `#[cfg(test)] mod name;`.
+pub fn code_files(src: &Path) -> Vec<PathBuf> {
+    let mut found = files(src, "rs");
+    let for_tests: Vec<PathBuf> = found.iter().flat_map(|file| test_modules(src, file)).collect();
+    found.retain(|file| !for_tests.contains(&file.with_extension("")));
+    found
+}
+
+/// The modules that only the tests of `file` have, as paths without `.rs`.
+fn test_modules(src: &Path, file: &Path) -> Vec<PathBuf> {
+    let source = fs::read_to_string(file).expect("the file is readable");
+    let tokens: TokenStream = source.parse().expect("the file is Rust");
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let folder = src.join(module_of(src, file).iter().collect::<PathBuf>());
+    let declared = tokens.windows(5).filter_map(|window| match window {
+        [_, _, TokenTree::Ident(word), TokenTree::Ident(name), TokenTree::Punct(_)]
+            if word == "mod" && is_cfg_test(window) =>
+        {
+            Some(folder.join(name.to_string()))
+        }
+        _ => None,
+    });
+    declared.collect()
+}
+
 /// `path` as it is written in messages.
 pub fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()

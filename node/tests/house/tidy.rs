@@ -10,9 +10,12 @@ const COLUMNS_MAX: usize = 100;
 const FILE_LINES_MAX: usize = 700;
 const MODULE_DOC_LINES_MAX: usize = 15;
 
-/// Files with longer lines, and why.
+/// Tables with longer lines: one row a metric or a route.
 const LONG_LINES: &[&str] = &[
-    "node/src/metrics.rs", // A table with one row a metric.
+    "node/src/metrics.rs",
+    "node/src/server/http/families.rs",
+    "node/src/server/http/router.rs",
+    "node/tests/http_metrics.rs",
 ];
 
 /// What may lie in the top folder, besides what `.gitignore` names there.
@@ -42,6 +45,18 @@ fn rust_files() -> Vec<(PathBuf, String)> {
     own.map(|file| (file.clone(), fs::read_to_string(&file).expect("sources are UTF-8"))).collect()
 }
 
+/// Lines of the module's documentation, examples not counted.
+fn module_doc_lines(text: &str) -> usize {
+    let mut inside_example = false;
+    let doc = text.lines().take_while(|line| line.starts_with("//!"));
+    doc.filter(|line| {
+        let fence = line.contains("```");
+        inside_example ^= fence;
+        !inside_example && !fence
+    })
+    .count()
+}
+
 /// What is untidy in one file, as messages.
 fn untidy(name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -55,7 +70,7 @@ fn untidy(name: &str, text: &str) -> Vec<String> {
     if lines > FILE_LINES_MAX {
         found.push(format!("{name}: {lines} lines, at most {FILE_LINES_MAX}: split it by noun"));
     }
-    match text.lines().take_while(|line| line.starts_with("//!")).count() {
+    match module_doc_lines(text) {
         0 => found.push(format!("{name}: opens with no //! that says what it promises")),
         doc if doc > MODULE_DOC_LINES_MAX => {
             found.push(format!("{name}: {doc} lines of //!, at most {MODULE_DOC_LINES_MAX}"));
