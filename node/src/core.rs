@@ -224,6 +224,10 @@ impl<S: Store> Core<S> {
     }
 
     fn on_peer(&mut self, now: Time, from: NodeId, message: PeerMessage, out: &mut Outbox) {
+        if !message.body.is_sound() {
+            self.coordinator.metrics.count(Metric::PeerMalformed);
+            return;
+        }
         match message.body {
             PeerBody::LayoutIs(theirs) => self.on_layout(from, theirs, out),
             body if message.layout == self.view.layout_id || is_answer(&body) => {

@@ -50,6 +50,7 @@ metrics! {
     EpochChanges "starling_epoch_changes_total" Counter "New actor epochs taken while running.";
     ClockIgnored "starling_clock_ahead_ignored_total" Counter "Timestamps more than 500 ms ahead that the clock did not follow.";
     PeerMisdirected "starling_peer_misdirected_total" Counter "Messages refused because the sender worked with another layout.";
+    PeerMalformed "starling_peer_malformed_total" Counter "Messages dropped because a state in them is none that a node can have.";
     StoreErrors "starling_store_errors_total" Counter "Reads or writes of the store that failed.";
     CorruptRows "starling_corrupt_rows_total" Counter "Rows that failed their check when read.";
     LayoutVersion "starling_layout_version" Gauge "Version of the layout in force, 0 before the first.";

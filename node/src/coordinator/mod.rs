@@ -86,6 +86,10 @@ impl Coordinator {
             return self.reply_now(request, Reply::Failed(Failure::Overloaded));
         }
         let begun = match asked {
+            Request::Write { op, .. } if !op.is_canonical() => Err(Failure::BadParameter {
+                parameter: "context",
+                detail: "not one that a read can have given".into(),
+            }),
             Request::Write { object, op, options } => {
                 self.begin_write(view, now, request, object, op, options)
             }

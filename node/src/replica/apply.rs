@@ -6,7 +6,7 @@ use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
 use crate::crdt::set::Covers;
-use crate::crdt::{CausalContext, CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp, Set};
+use crate::crdt::{CausalContext, CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
@@ -193,15 +193,18 @@ impl<S: Store> Replica<S> {
     }
 }
 
-/// The delta as a buggy join would take it: its live dots are not in its context.
+/// The delta as a buggy join would take it: it forgets every dot that is not live.
 fn forget_dots(delta: &Object) -> Object {
     let mut delta = delta.clone();
     let live: CausalContext = delta.live_dots().into_iter().collect();
     match &mut delta {
-        Object::Kv(kv) => kv.context = kv.context.minus(&live),
-        Object::Flag(flag) => flag.context = flag.context.minus(&live),
-        Object::Set(Set { context, .. }) => *context = context.minus(&live),
-        Object::Counter(counter) => counter.context = counter.context.minus(&live),
+        Object::Kv(kv) => kv.context = live,
+        Object::Flag(flag) => flag.context = live,
+        Object::Counter(counter) => counter.context = live,
+        Object::Set(set) => {
+            set.context = live;
+            set.removed.clear();
+        }
     }
     delta
 }

@@ -260,7 +260,7 @@ impl<S: Store> Replica<S> {
             return Ok(None);
         }
         if matches!(&header.object, Object::Set(_)) && header.count > WHOLE_SET_MAX {
-            return self.page(object, None, None).map(Some);
+            return self.page(object, None).map(Some);
         }
         let (_, delta) = rows::load_whole(&self.store, object)?;
         Ok(Some(PeerBody::Repair { object: object.clone(), delta }))

@@ -62,6 +62,7 @@ pub struct Replica<S> {
     hints: hints::Hints,
     exchange: exchange::Exchange,
     once: once::Once,
+    pulls: pages::Pulls,
     collecting: bool,
     written: Lsn,
     synced: Lsn,
@@ -96,6 +97,7 @@ impl<S: Store> Replica<S> {
             trees: trees::Trees::default(),
             exchange: exchange::Exchange::default(),
             once: once::Once::default(),
+            pulls: pages::Pulls::default(),
             collecting: true,
             written: Lsn(0),
             synced: Lsn(0),
@@ -142,14 +144,12 @@ impl<S: Store> Replica<S> {
             }
             PeerBody::Handoff { batch, items } => self.on_handoff(view, now, from, batch, &items),
             PeerBody::HandoffDone { batch } => self.on_handoff_done(view, now, from, batch),
-            PeerBody::PullRows { object, after, first } => {
-                self.on_pull_rows(from, object, after, first);
-            }
-            PeerBody::Rows { object, page, first, next } => {
-                self.on_rows(view, now, from, object, &page, first, next);
+            PeerBody::PullRows { object, after } => self.on_pull_rows(from, &object, after),
+            PeerBody::Rows { object, page, next } => {
+                self.on_rows(view, now, from, object, &page, next);
             }
             PeerBody::PullFrom { object, peer } => {
-                let pull = PeerBody::PullRows { object, after: None, first: None };
+                let pull = PeerBody::PullRows { object, after: None };
                 self.send(peer, pull);
             }
             PeerBody::Roots(roots) => self.on_roots(view, from, &roots),

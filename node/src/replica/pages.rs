@@ -1,28 +1,46 @@
 //! Large sets travel by pages of rows. The receiver asks for the next page when it has joined one,
 //! so nothing piles up, and stopping anywhere is harmless: each page is a join of its own.
+//!
+//! After the last page the receiver takes over the context of the first: each dot in it was in
+//! its row or gone when that row's page was read. That holds only if it has joined every page in
+//! this life, and if the sender forgot nothing in between, so both are checked.
 
 use super::Replica;
 use super::rows::{self, RowRange};
 use crate::cluster::View;
 use crate::crdt::set::Covers;
-use crate::crdt::{NodeId, Object, ObjectId};
+use crate::crdt::{NodeId, Object, ObjectId, Set};
 use crate::store::{Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::peer::PeerBody;
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// Rows in one page.
 const PAGE_ROWS: usize = 1_024;
+/// Sets pulled at the same time; a further one waits for the next comparison.
+const PULLS_MAX: usize = 256;
+
+/// Sets being pulled, and from whom.
+#[derive(Debug, Default)]
+pub(super) struct Pulls {
+    under_way: BTreeMap<(NodeId, ObjectId), Pull>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    /// The header as of the first page, without rows.
+    first: Set,
+    /// Where the page that was asked for begins.
+    after: Vec<u8>,
+}
 
 impl<S: Store> Replica<S> {
-    /// The page of rows after `after`. `first` is the header as of the first page; it may be taken
-    /// over whole when every page has been joined, since each dot it knows was either in its row
-    /// or gone by then.
+    /// The page of rows after `after`.
     pub(super) fn page(
         &self,
         object: &ObjectId,
         after: Option<Vec<u8>>,
-        first: Option<Box<Object>>,
     ) -> Result<PeerBody, StoreError> {
         let (header, _) = rows::load(&self.store, object)?;
         let Object::Set(head) = &header.object else {
@@ -46,22 +64,11 @@ impl<S: Store> Replica<S> {
         })?;
         let next = page.rows.keys().next_back().filter(|_| more).cloned();
         page.covers = Covers::Range { after, upto: next.clone() };
-        let first = first.unwrap_or_else(|| {
-            let mut head = head.header();
-            head.covers = Covers::Rows;
-            Box::new(Object::Set(head))
-        });
-        Ok(PeerBody::Rows { object: object.clone(), page: Object::Set(page), first, next })
+        Ok(PeerBody::Rows { object: object.clone(), page: Object::Set(page), next })
     }
 
-    pub(super) fn on_pull_rows(
-        &mut self,
-        from: NodeId,
-        object: ObjectId,
-        after: Option<Vec<u8>>,
-        first: Option<Box<Object>>,
-    ) {
-        match self.page(&object, after, first) {
+    pub(super) fn on_pull_rows(&mut self, from: NodeId, object: &ObjectId, after: Option<Vec<u8>>) {
+        match self.page(object, after) {
             Ok(body) => self.send(from, body),
             Err(error) => {
                 self.refusal(error);
@@ -69,7 +76,6 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // The fields of one message.
     pub(super) fn on_rows(
         &mut self,
         view: &View,
@@ -77,20 +83,34 @@ impl<S: Store> Replica<S> {
         from: NodeId,
         object: ObjectId,
         page: &Object,
-        first: Box<Object>,
         next: Option<Vec<u8>>,
     ) {
+        let Object::Set(rows) = page else { return };
+        let Covers::Range { after, .. } = &rows.covers else { return };
+        let known = self.pulls.under_way.remove(&(from, object.clone()));
+        let first = match (after, known) {
+            (None, _) => Some(Set { covers: Covers::Rows, ..rows.header() }),
+            (Some(after), Some(pull)) if pull.after == *after => Some(pull.first),
+            // Not the page asked for: late, or asked for in an earlier life.
+            (Some(_), _) => None,
+        };
         if !view.owns(&object) || !self.join_quietly(view, now, &object, page) {
             return;
         }
+        // A sender that lost dots since the first page may have lost rows not yet sent.
+        let Some(first) = first.filter(|first| first.context.is_subset(&rows.context)) else {
+            return;
+        };
         match next {
-            Some(after) => {
-                let first = Some(first);
-                self.send(from, PeerBody::PullRows { object, after: Some(after), first });
-            }
             None => {
-                self.join_quietly(view, now, &object, &first);
+                self.join_quietly(view, now, &object, &Object::Set(first));
             }
+            Some(after) if self.pulls.under_way.len() < PULLS_MAX => {
+                let pull = Pull { first, after: after.clone() };
+                self.pulls.under_way.insert((from, object.clone()), pull);
+                self.send(from, PeerBody::PullRows { object, after: Some(after) });
+            }
+            Some(_) => {}
         }
     }
 }

@@ -121,17 +121,13 @@ pub enum PeerBody {
         object: ObjectId,
         /// Exclusive lower bound.
         after: Option<Vec<u8>>,
-        /// The context of the first page, from the second on.
-        first: Option<Box<Object>>,
     },
-    /// One page of rows for the sender of `PullRows`.
+    /// One page of rows: the first of a large set, or the one pulled.
     Rows {
         /// Which object.
         object: ObjectId,
-        /// A page: `Covers::Range`.
+        /// A page: `Covers::Range`, with the sender's whole context at that moment.
         page: Object,
-        /// The header as of the first page: joined when the last page has come.
-        first: Box<Object>,
         /// Where to go on, `None` when this was the last page.
         next: Option<Vec<u8>>,
     },
@@ -172,6 +168,29 @@ pub enum PeerBody {
     Pull(Vec<ObjectId>),
     /// The layout I work with.
     LayoutIs(Option<Box<Layout>>),
+}
+
+impl PeerBody {
+    /// Whether the states and contexts in it are ones that a node can have: a decoded message that
+    /// fails this is dropped.
+    pub fn is_sound(&self) -> bool {
+        match self {
+            PeerBody::Apply { action, .. } => action.is_canonical(),
+            PeerBody::Applied { outcome: Ok(applied), .. } => {
+                applied.delta.is_canonical() && applied.state.is_canonical()
+            }
+            PeerBody::Join { delta, .. } | PeerBody::Repair { delta, .. } => delta.is_canonical(),
+            PeerBody::Got { outcome: Ok(answer), .. } => {
+                answer.state.as_ref().is_none_or(Object::is_canonical)
+            }
+            PeerBody::Inspected { report, .. } => {
+                report.state.as_ref().is_none_or(Object::is_canonical)
+            }
+            PeerBody::Handoff { items, .. } => items.iter().all(|(_, delta)| delta.is_canonical()),
+            PeerBody::Rows { page, .. } => page.is_canonical(),
+            _ => true,
+        }
+    }
 }
 
 /// What applying an operation gave.
