@@ -312,7 +312,7 @@ pub struct Answer {
 impl Answer {
     pub fn parse(bytes: &[u8]) -> Answer {
         let split = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let split = split.unwrap_or_else(|| panic!("no answer: {:?}", bytes.escape_ascii()));
+        let split = split.unwrap_or_else(|| panic!("no answer: {}", bytes.escape_ascii()));
         let head = String::from_utf8(bytes[..split].to_vec()).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap()[9..12].parse().unwrap();

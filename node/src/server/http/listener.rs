@@ -5,19 +5,21 @@ use super::app::App;
 use super::backend::Backend;
 use super::limits::Limits;
 use super::meter::Gauge;
+use super::problem::{Code, Problem};
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -28,6 +30,9 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// After a failed accept, which mostly means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Reading on after a refusal, in time and in multiples of the bytes that headers may have.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_FACTOR: usize = 4;
 /// Between looks at a connection that has sent less than it takes to tell its protocol.
 const PEEK_PAUSE: Duration = Duration::from_millis(5);
 
@@ -55,10 +60,10 @@ pub async fn serve_with<B: Backend>(
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     tracing::info!(addr = %listener.local_addr()?, node = node.name(), "HTTP is served");
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let drain_timeout = limits.drain_timeout;
+    let (places, drain_timeout) =
+        (Arc::new(Semaphore::new(limits.connections_max)), limits.drain_timeout);
+    let all = limits.connections_max as u32;
     let app = Arc::new(App::new(node, limits));
-    let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -73,14 +78,15 @@ pub async fn serve_with<B: Backend>(
                 continue;
             }
         };
-        let (app, watcher, shutdown) = (app.clone(), graceful.watcher(), shutdown.clone());
+        let (app, shutdown) = (app.clone(), shutdown.clone());
         tokio::spawn(async move {
-            connection(stream, app, watcher, shutdown).await;
+            connection(stream, app, shutdown).await;
             drop(place);
         });
     }
     drop(listener);
-    if timeout(drain_timeout, graceful.shutdown()).await.is_err() {
+    // Every connection holds a place until it ends.
+    if timeout(drain_timeout, places.acquire_many(all)).await.is_err() {
         tracing::warn!("some HTTP requests did not finish in time");
     }
     Ok(())
@@ -104,22 +110,63 @@ async fn stopped(mut shutdown: watch::Receiver<bool>) {
 async fn connection<B: Backend>(
     stream: TcpStream,
     app: Arc<App<B>>,
-    watcher: Watcher,
     shutdown: watch::Receiver<bool>,
 ) {
-    use std::sync::atomic::Ordering::Relaxed;
-    app.meter.connections.fetch_add(1, Relaxed);
+    app.meter.connections.fetch_add(1, Ordering::Relaxed);
     let _open = Gauge::new(&app.meter.connections_open);
     let patience = app.limits.header_timeout;
     let http2 = tokio::select! {
-        () = stopped(shutdown) => return,
+        () = stopped(shutdown.clone()) => return,
         spoken = timeout(patience, speaks_http2(&stream)) => match spoken {
             Ok(Ok(http2)) => http2,
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    let io = TokioIo::new(stream);
     let heard = Arc::new(AtomicBool::new(false));
+    if http2 {
+        serve_http2(stream, &app, heard, shutdown).await;
+    } else {
+        serve_http1(stream, &app, heard, shutdown).await;
+    }
+}
+
+/// What goes wrong on a connection is its client's affair and ends nothing else.
+async fn serve_http1<B: Backend>(
+    stream: TcpStream,
+    app: &Arc<App<B>>,
+    heard: Arc<AtomicBool>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let service = service_fn(|request| {
+        heard.store(true, Ordering::Relaxed);
+        // Boxed, so that the connection can be taken apart when it fails.
+        Box::pin(answer(app.clone(), request))
+    });
+    let mut conn = http1_builder(&app.limits).serve_connection(TokioIo::new(stream), service);
+    let result = tokio::select! {
+        result = poll_fn(|cx| conn.poll_without_shutdown(cx)) => result,
+        () = stopped(shutdown) => {
+            Pin::new(&mut conn).graceful_shutdown();
+            poll_fn(|cx| conn.poll_without_shutdown(cx)).await
+        }
+    };
+    let mut stream = conn.into_parts().io.into_inner();
+    // With pipelined flushes hyper drops its own answer to what it cannot parse. After the first
+    // request it could be taken for the answer to an earlier one, so then there is none.
+    match result {
+        Err(error) if error.is_parse() && !heard.load(Ordering::Relaxed) => {
+            refuse(stream, app, &error).await;
+        }
+        _ => drop(stream.shutdown().await),
+    }
+}
+
+async fn serve_http2<B: Backend>(
+    stream: TcpStream,
+    app: &Arc<App<B>>,
+    heard: Arc<AtomicBool>,
+    shutdown: watch::Receiver<bool>,
+) {
     let service = {
         let (app, heard) = (app.clone(), heard.clone());
         service_fn(move |request| {
@@ -127,17 +174,54 @@ async fn connection<B: Backend>(
             answer(app.clone(), request)
         })
     };
-    // What goes wrong on a connection is its client's affair and ends nothing else.
-    if http2 {
-        let conn = http2_builder(&app.limits).serve_connection(io, service);
-        tokio::select! {
-            _ = watcher.watch(conn) => {}
-            () = silence(patience, heard) => {}
+    let conn = http2_builder(&app.limits).serve_connection(TokioIo::new(stream), service);
+    let mut conn = std::pin::pin!(conn);
+    tokio::select! {
+        _ = &mut conn => {}
+        () = silence(app.limits.header_timeout, heard) => {}
+        () = stopped(shutdown) => {
+            conn.as_mut().graceful_shutdown();
+            let _ = conn.await;
         }
-    } else {
-        let conn = http1_builder(&app.limits).serve_connection(io, service);
-        let _ = watcher.watch(conn).await;
     }
+}
+
+/// Answers a first request that could not be parsed, and reads on a little so that the answer is
+/// not lost to a reset.
+async fn refuse<B: Backend>(mut stream: TcpStream, app: &App<B>, error: &hyper::Error) {
+    let limits = &app.limits;
+    let problem = match error.is_parse_too_large() {
+        true => {
+            let (lines, bytes) = (limits.headers_max, limits.header_bytes_max);
+            let text = format!("more than {lines} headers or {bytes} bytes of them");
+            Problem::new(Code::HeadersTooLarge, text).with("limit", bytes.into())
+        }
+        false => Problem::new(Code::MalformedRequest, error.to_string()),
+    };
+    app.meter.problem(problem.code);
+    app.meter.answered(None, problem.code.status().as_u16(), Duration::ZERO);
+    let status = problem.code.status();
+    let Ok(body) = problem.into_answer().into_body().collect().await;
+    let body = body.to_bytes();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let saying = async {
+        stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+        stream.shutdown().await?;
+        let mut left = limits.header_bytes_max * LINGER_FACTOR;
+        let mut dropped = [0; 4_096];
+        while left > 0 {
+            match stream.read(&mut dropped).await? {
+                0 => break,
+                count => left = left.saturating_sub(count),
+            }
+        }
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, saying).await;
 }
 
 async fn answer<B: Backend>(

@@ -28,6 +28,7 @@ codes! {
     BadParameter "bad_parameter" 400 "A parameter has an impossible value";
     MalformedBody "malformed_body" 400 "The body cannot be used";
     MalformedContext "malformed_context" 400 "The context was not made for this object";
+    MalformedRequest "malformed_request" 400 "This is not HTTP";
     UnsupportedProperty "unsupported_property" 400 "This bucket property is not available yet";
     UnknownRoute "unknown_route" 404 "There is nothing at this path";
     UnknownType "unknown_type" 404 "There is no such data type";
@@ -40,6 +41,7 @@ codes! {
     Conflict "conflict" 409 "The cluster is not in a state for this";
     TooLarge "too_large" 413 "The request is too large";
     Overloaded "overloaded" 429 "Too much is waiting; nothing was applied";
+    HeadersTooLarge "headers_too_large" 431 "There are too many headers, or too long ones";
     Internal "internal" 500 "The node answered in a way it should not";
     Corrupt "corrupt" 500 "Stored data failed its check";
     NotSupported "not_supported" 501 "Not available in this version";

@@ -1,0 +1,199 @@
+//! The client against servers that it did not write: a scripted node that answers as told, for
+//! the order in which nodes are asked and what an answer is taken for.
+
+use starling_client::{Client, Context, Options, Quorum};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What the scripted node does with one request.
+#[derive(Clone)]
+enum Act {
+    /// Answers with status, headers and body.
+    Answer(u16, &'static str, String),
+    /// Reads the request and closes the connection.
+    Hang,
+    /// Reads the request and says nothing.
+    Silence,
+}
+
+/// A node that does the same with every request and keeps what it was sent.
+struct Node {
+    url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Node {
+    async fn start(act: Act) -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let requests = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, act.clone(), requests.clone()));
+            }
+        });
+        Node { url, seen }
+    }
+
+    async fn json(status: u16, body: &str) -> Node {
+        Node::start(Act::Answer(status, "content-type: application/json\r\n", body.into())).await
+    }
+
+    fn requests(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
+    fn last(&self) -> String {
+        self.seen.lock().unwrap().last().unwrap().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, act: Act, seen: Arc<Mutex<Vec<String>>>) {
+    while let Some(request) = read_request(&mut stream).await {
+        seen.lock().unwrap().push(request);
+        match &act {
+            Act::Hang => return,
+            Act::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
+            Act::Answer(status, headers, body) => {
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    let mut buffer = [0; 4_096];
+    loop {
+        let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        text += &String::from_utf8_lossy(&buffer[..count]);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.to_lowercase().lines().find_map(|line| {
+            line.strip_prefix("content-length: ").map(|length| length.parse::<usize>().unwrap())
+        });
+        if body.len() >= length.unwrap_or_default() {
+            return Some(text);
+        }
+    }
+}
+
+const UNAVAILABLE: &str = r#"{"code":"unavailable","detail":"2 owners are needed"}"#;
+const COUNTED: &str = r#"{"value":5,"context":"abc","acks":{"owners":2,"hints":1,"durable":2}}"#;
+
+/// A url where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+#[tokio::test]
+async fn a_write_goes_on_where_nothing_was_applied() {
+    let (refusing, good) = (Node::json(503, UNAVAILABLE).await, Node::json(200, COUNTED).await);
+    let client = Client::connect([&nobody().await, &refusing.url, &good.url]).unwrap();
+    let counter = client.counter("b", "k");
+    let after = counter.increment(5).await.unwrap();
+    assert_eq!((after.value, after.acks.owners, after.acks.hints), (5, 2, 1));
+    assert_eq!((refusing.requests(), good.requests()), (1, 1));
+    counter.increment(5).await.unwrap();
+    assert_eq!((refusing.requests(), good.requests()), (1, 2), "the good node is kept");
+}
+
+#[tokio::test]
+async fn a_write_whose_outcome_is_unknown_is_never_repeated() {
+    for act in [
+        Act::Hang,
+        Act::Silence,
+        Act::Answer(504, "", r#"{"code":"unknown","detail":"the deadline passed"}"#.into()),
+        Act::Answer(200, "", "nonsense".into()),
+    ] {
+        let (first, second) = (Node::start(act).await, Node::json(200, COUNTED).await);
+        let client = Client::connect([&first.url, &second.url]).unwrap();
+        let hasty = Options { timeout: Duration::from_millis(100), ..Options::default() };
+        let counter = client.with_options(hasty).counter("b", "k");
+        let error = counter.increment(5).await.unwrap_err();
+        assert!(error.is_unknown(), "{error}");
+        assert_eq!((first.requests(), second.requests()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_asked_of_the_next_node_when_an_answer_is_lost() {
+    let (first, second) = (Node::start(Act::Hang).await, Node::json(200, COUNTED).await);
+    let client = Client::connect([&first.url, &second.url]).unwrap();
+    assert_eq!(client.counter("b", "k").get().await.unwrap(), 5);
+    assert_eq!(second.requests(), 1);
+}
+
+#[tokio::test]
+async fn when_no_node_is_there_the_error_says_so() {
+    let client = Client::connect([nobody().await, nobody().await]).unwrap();
+    let error = client.flag("b", "k").enable().await.unwrap_err();
+    assert!(error.is_unavailable() && !error.is_unknown(), "{error}");
+    assert!(error.to_string().contains("http://127.0.0.1:"), "{error}");
+}
+
+#[tokio::test]
+async fn refusals_are_told_as_they_are_and_end_the_call() {
+    let overflow = r#"{"code":"counter_overflow","detail":"the counter would leave its range"}"#;
+    let (first, second) = (Node::json(409, overflow).await, Node::json(200, COUNTED).await);
+    let client = Client::connect([&first.url, &second.url]).unwrap();
+    let error = client.counter("b", "k").increment(5).await.unwrap_err();
+    assert!(error.is_conflict() && !error.is_unknown());
+    assert_eq!((error.code(), error.status()), (Some("counter_overflow"), Some(409)));
+    assert_eq!(second.requests(), 0);
+}
+
+#[tokio::test]
+async fn absent_objects_read_as_nothing() {
+    let node = Node::json(404, r#"{"code":"not_found","detail":"absent"}"#).await;
+    let client = Client::connect([&node.url]).unwrap();
+    assert_eq!(client.counter("b", "k").get().await.unwrap(), 0);
+    assert!(!client.flag("b", "k").is_enabled().await.unwrap());
+    assert!(!client.set("b", "k").contains("m").await.unwrap());
+    assert!(client.set("b", "k").page(None, 10).await.unwrap().members.is_empty());
+    assert!(client.kv("b").get("k").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn siblings_and_single_values_are_read_alike() {
+    let headers = "content-type: text/plain\r\nstarling-context: ctx\r\n";
+    let node = Node::start(Act::Answer(200, headers, "hello".into())).await;
+    let value = Client::connect([&node.url]).unwrap().kv("b").get("k").await.unwrap();
+    assert_eq!((value.bytes().as_ref(), value.context().as_str()), (&b"hello"[..], "ctx"));
+    assert_eq!(value.siblings()[0].content_type, "text/plain");
+    let siblings = r#"{"siblings":[
+        {"content_type":"a/b","value_base64":"b25l","written_at":"2025-11-22T14:40:00.007Z"},
+        {"content_type":"a/b","value_base64":"dHdv","written_at":"2025-11-22T14:40:00.008Z"}],
+        "context":"both"}"#;
+    let node = Node::json(300, siblings).await;
+    let value = Client::connect([&node.url]).unwrap().kv("b").get("k").await.unwrap();
+    let bytes: Vec<_> = value.siblings().iter().map(|one| one.bytes.as_ref()).collect();
+    assert_eq!(bytes, [b"one", b"two"]);
+    assert_eq!(value.context().as_str(), "both");
+}
+
+#[tokio::test]
+async fn requests_say_what_the_interface_expects() {
+    let node = Node::json(200, COUNTED).await;
+    let options = Options { w: Some(Quorum::All), ..Options::default() };
+    let client = Client::connect([&node.url]).unwrap().with_options(options);
+    client.kv("b").put_seen("a/b\u{e9}", "x", &Context::none()).await.unwrap();
+    let sent = node.last();
+    assert!(sent.starts_with("PUT /v1/kv/b/a%2Fb%C3%A9?timeout_ms=5000&w=all "), "{sent}");
+    assert!(sent.contains("starling-context: none\r\n") && sent.ends_with("\r\n\r\nx"), "{sent}");
+    client.set("b", "k").add([&b"m"[..], b"\xff"]).await.unwrap();
+    assert!(node.last().ends_with(r#"{"add":["m",{"base64":"/w=="}]}"#), "{}", node.last());
+    client.set("b", "k").remove(["m"]).await.unwrap();
+    assert!(node.last().ends_with(r#"{"remove":["m"]}"#));
+    let error = client.set("b", "k").add(Vec::<String>::new()).await.unwrap_err();
+    assert!(error.is_usage());
+    client.flag("b", "k").disable().await.unwrap_err();
+    assert!(node.last().ends_with(r#"{"disable":true}"#));
+}
