@@ -146,7 +146,7 @@ async fn serve_http1<B: Backend>(
     let result = tokio::select! {
         result = poll_fn(|cx| conn.poll_without_shutdown(cx)) => result,
         () = stopped(shutdown) => {
-            Pin::new(&mut conn).graceful_shutdown();
+            std::pin::Pin::new(&mut conn).graceful_shutdown();
             poll_fn(|cx| conn.poll_without_shutdown(cx)).await
         }
     };
