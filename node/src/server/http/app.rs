@@ -71,7 +71,8 @@ impl<B: Backend> App<B> {
         let trace = trace_parent(&parts);
         let mut answer = result.unwrap_or_else(|problem| {
             self.meter.problem(problem.code);
-            if problem.code.status().is_server_error() {
+            let expected = matches!(problem.code, Code::NotReady | Code::NotSupported);
+            if problem.code.status().is_server_error() && !expected {
                 let (code, detail) = (problem.code.name(), &problem.detail);
                 let trace = trace.and_then(|value| value.to_str().ok()).unwrap_or_default();
                 tracing::warn!(?call, code, detail, trace, "request not carried out");
