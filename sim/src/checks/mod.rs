@@ -18,8 +18,8 @@ use starling_node::placement::{Layout, partition_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Violations kept of one run.
-const KEPT_MAX: usize = 20;
+/// Violations of one check kept of one run; all are counted.
+const KEPT_MAX: usize = 3;
 
 /// Replicas of every object: the workload's bucket has the default properties.
 pub const N: u8 = 3;
@@ -36,7 +36,7 @@ pub struct Violation {
 /// What checks found, and how much they looked at.
 #[derive(Default)]
 pub struct Findings {
-    /// The first ones.
+    /// The first ones of each check.
     pub violations: Vec<Violation>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
@@ -46,7 +46,8 @@ impl Findings {
     /// Adds a broken promise.
     pub fn violation(&mut self, check: &str, detail: String) {
         self.count("violations", 1);
-        if self.violations.len() < KEPT_MAX {
+        let same = self.violations.iter().filter(|kept| kept.check == check);
+        if same.count() < KEPT_MAX {
             self.violations.push(Violation { check: check.into(), detail });
         }
     }

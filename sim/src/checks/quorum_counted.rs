@@ -76,7 +76,11 @@ fn as_stored(record: &Record, written: &Written, dot: Dot, nodes: &[Node]) -> Re
     let crashed = nodes.iter().filter(|node| node.stopped_us >= record.invoked_us).count();
     let acks = &written.acks;
     let zones: BTreeSet<&str> = holders.iter().map(|at| nodes[*at].zone()).collect();
-    let zones_asked = usize::from(record.intent.options.zones.unwrap_or(0));
+    // A stand-in may have handed its copy to an owner in another zone by now.
+    let zones_asked = match acks.hints {
+        0 => usize::from(record.intent.options.zones.unwrap_or(0)),
+        _ => 0,
+    };
     let found = format!(
         "{acks:?}, yet of the owners {owners:?} and others {holders:?} hold it, {on_disk:?} on disk"
     );
