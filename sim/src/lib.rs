@@ -1,1 +1,17 @@
-//! placeholder
+//! Runs real Starling nodes, real gossip and a store that forgets what was not synced, on
+//! simulated networks, disks and clocks. One seed gives one run, always.
+
+pub mod checks;
+pub mod clocks;
+pub mod faults;
+pub mod gossip;
+pub mod history;
+mod names;
+pub mod network;
+pub mod node;
+pub mod random;
+pub mod sweep;
+pub mod trace;
+pub mod verdict;
+pub mod workload;
+pub mod world;

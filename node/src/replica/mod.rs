@@ -15,7 +15,7 @@ mod read;
 mod rows;
 mod trees;
 
-pub use rows::digest_of_small;
+pub use rows::{digest_of_small, load_whole};
 
 use crate::cluster::{BUCKETS, View};
 use crate::config::{BucketProps, Config, Durability, Mutant};

@@ -1,0 +1,87 @@
+//! "Nothing is silently dropped", for counters: every acknowledged amount counts exactly once,
+//! an unknown one at most once, a refused one never; a reset removes precisely what it observed.
+
+use super::{Evidence, Findings};
+use crate::history::Record;
+use starling_node::crdt::counter::Tally;
+use starling_node::crdt::{Counter, CounterOp, Dot, Object, ObjectOp, Observed};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+const NAME: &str = "counters_exact";
+
+pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
+    for (id, copies) in &evidence.owned {
+        let records: Vec<&Record> = evidence.history.of(id).collect();
+        for copy in copies {
+            let Object::Counter(counter) = &copy.state else { continue };
+            let bounds = added(&records);
+            findings.count("counters_bounded", 1);
+            findings.count("counters_without_unknown", u64::from(bounds.start() == bounds.end()));
+            let runs = sum(counter.runs());
+            if !bounds.contains(&runs) {
+                let detail = format!("{} counted {runs} on {id}, not in {bounds:?}", copy.owner);
+                findings.violation(NAME, detail);
+            }
+            if let Err(why) = resets(counter, &records, findings) {
+                findings.violation(NAME, format!("{} on {id}: {why}", copy.owner));
+            }
+        }
+    }
+}
+
+/// Least and most that all additions can come to.
+fn added(records: &[&Record]) -> RangeInclusive<i128> {
+    let (mut least, mut most) = (0, 0);
+    for record in records {
+        if let Some(ObjectOp::Counter(CounterOp::Add { amount, .. })) = record.possible_write() {
+            let certain = record.durable_write().is_some();
+            least += if certain { *amount } else { (*amount).min(0) };
+            most += if certain { *amount } else { (*amount).max(0) };
+        }
+    }
+    least..=most
+}
+
+fn sum<'a>(tallies: impl Iterator<Item = (&'a Dot, &'a Tally)>) -> i128 {
+    tallies.map(|(_, tally)| tally.up as i128 - tally.down as i128).sum()
+}
+
+/// Whether what was taken off is what acknowledged resets observed, or more of what unknown
+/// ones did, and nothing else.
+fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Result<(), String> {
+    let mut certain: BTreeMap<Dot, u64> = BTreeMap::new();
+    let mut possible: BTreeMap<Dot, Vec<Tally>> = BTreeMap::new();
+    let mut unseen = false;
+    for record in records {
+        let Some(ObjectOp::Counter(op)) = record.possible_write() else { continue };
+        match op {
+            CounterOp::Add { .. } => {}
+            CounterOp::Reset { observed: Observed::Context(seen), .. }
+            | CounterOp::Delete { observed: Observed::Context(seen) } => {
+                for (run, tally) in &seen.tallies {
+                    possible.entry(*run).or_default().push(*tally);
+                    if record.durable_write().is_some() {
+                        let last = certain.entry(*run).or_default();
+                        *last = tally.last.max(*last);
+                    }
+                }
+            }
+            CounterOp::Reset { .. } | CounterOp::Delete { .. } => unseen = true,
+        }
+    }
+    let base: BTreeMap<Dot, Tally> = counter.base().map(|(run, tally)| (*run, *tally)).collect();
+    for (run, last) in &certain {
+        findings.count("resets_that_must_hold", 1);
+        if base.get(run).is_none_or(|tally| tally.last < *last) {
+            return Err(format!("a reset that observed {run} up to {last} is not in force"));
+        }
+    }
+    let known = |run: &Dot, tally: &Tally| {
+        unseen || possible.get(run).is_some_and(|tallies| tallies.contains(tally))
+    };
+    match base.iter().find(|(run, tally)| !known(run, tally)) {
+        Some((run, tally)) => Err(format!("{tally:?} of {run} was taken off, which no one saw")),
+        None => Ok(()),
+    }
+}

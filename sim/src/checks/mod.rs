@@ -1,0 +1,170 @@
+//! What must hold, one promise a file, each quoting it. Checks judge what clients were told and
+//! what the stores hold; they never ask the core whether it did right.
+
+pub mod acked_writes_survive;
+pub mod counters_exact;
+pub mod hints_drain;
+pub mod nothing_invented;
+pub mod quorum_counted;
+pub mod reads_agree;
+pub mod removed_stays_removed;
+pub mod replicas_equal;
+
+use crate::history::{History, Record};
+use crate::node::Node;
+use serde::{Deserialize, Serialize};
+use starling_node::crdt::{Object, ObjectId, Observed};
+use starling_node::placement::{Layout, partition_of};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Violations of one check kept of one run; all are counted.
+const KEPT_MAX: usize = 3;
+
+/// Replicas of every object: the workload's bucket has the default properties.
+pub const N: u8 = 3;
+
+/// A broken promise.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Violation {
+    /// The check's name.
+    pub check: String,
+    /// What was found.
+    pub detail: String,
+}
+
+/// What checks found, and how much they looked at.
+#[derive(Default)]
+pub struct Findings {
+    /// The first ones of each check.
+    pub violations: Vec<Violation>,
+    /// How often what happened.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl Findings {
+    /// Adds a broken promise.
+    pub fn violation(&mut self, check: &str, detail: String) {
+        self.count("violations", 1);
+        let same = self.violations.iter().filter(|kept| kept.check == check);
+        if same.count() < KEPT_MAX {
+            self.violations.push(Violation { check: check.into(), detail });
+        }
+    }
+
+    /// Counts something that happened or was looked at.
+    pub fn count(&mut self, what: &'static str, times: u64) {
+        *self.counts.entry(what).or_default() += times;
+    }
+}
+
+/// What one owner holds of an object in the end.
+pub struct Copy {
+    /// Its name.
+    pub owner: String,
+    /// Its state, empty if it has none.
+    pub state: Object,
+}
+
+/// What the end of a run shows.
+pub struct Evidence<'a> {
+    /// What clients asked for and were told.
+    pub history: &'a History,
+    /// The machines.
+    pub nodes: &'a [Node],
+    /// What each owner holds of each object that anyone asked for or holds.
+    pub owned: BTreeMap<ObjectId, Vec<Copy>>,
+}
+
+impl<'a> Evidence<'a> {
+    /// Reads all stores.
+    pub fn new(history: &'a History, nodes: &'a [Node]) -> Self {
+        let audits: Vec<_> = nodes.iter().map(|node| node.audit().unwrap_or_default()).collect();
+        let mut ids: BTreeSet<ObjectId> =
+            history.records.iter().map(|record| record.intent.object.clone()).collect();
+        ids.extend(audits.iter().flat_map(BTreeMap::keys).cloned());
+        let mut owned = BTreeMap::new();
+        if let Some(layout) = layout_of(nodes) {
+            for id in ids {
+                let copy = |at: usize| Copy {
+                    owner: nodes[at].to_string(),
+                    state: audits[at]
+                        .get(&id)
+                        .map_or_else(|| Object::empty(id.tag), |audit| audit.object.clone()),
+                };
+                let copies = owners(&layout, nodes, &id).into_iter().map(copy).collect();
+                owned.insert(id, copies);
+            }
+        }
+        Evidence { history, nodes, owned }
+    }
+}
+
+/// The layout of the first node that has one: they all have the same in the end.
+pub fn layout_of(nodes: &[Node]) -> Option<Arc<Layout>> {
+    nodes.iter().find_map(|node| node.layout().cloned())
+}
+
+/// The places of the object's owners.
+pub fn owners(layout: &Layout, nodes: &[Node], object: &ObjectId) -> Vec<usize> {
+    let list = layout.preference(partition_of(object), N);
+    let place = |id| nodes.iter().position(|node| node.id() == id);
+    list.owners().iter().filter_map(|id| place(*id)).collect()
+}
+
+/// Runs every check of the end.
+pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
+    counts(evidence.history, findings);
+    hints_drain::check(evidence, findings);
+    replicas_equal::check(evidence, findings);
+    acked_writes_survive::check(evidence, findings);
+    removed_stays_removed::check(evidence, findings);
+    counters_exact::check(evidence, findings);
+    nothing_invented::check(evidence, findings);
+}
+
+fn counts(history: &History, findings: &mut Findings) {
+    use crate::history::{Action, Outcome};
+    for record in &history.records {
+        let read = matches!(record.intent.action, Action::Read(_));
+        let what = match (&record.outcome, read) {
+            (Outcome::Written(_), _) => "writes_acknowledged",
+            (Outcome::Read(_), _) => "reads_answered",
+            (Outcome::Unknown, false) => "writes_unknown",
+            (Outcome::Unknown, true) => "reads_unknown",
+            (Outcome::Unanswered, _) => "operations_unanswered",
+            (Outcome::NotApplied(_), false) => "writes_not_applied",
+            (Outcome::NotApplied(_), true) => "reads_refused",
+        };
+        findings.count(what, 1);
+    }
+}
+
+/// Whether `remover`, which covers what `observed` says, can have covered `write`, of which the
+/// client was told that the replica that applied it had then seen `seen`. Only a certain no is a
+/// no: everything that cannot be known counts as yes.
+fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
+    use starling_node::crdt::Dot;
+    let newest = write.durable_write().map(|(_, written)| {
+        // The write's own dot is the newest one of the actor that applied it.
+        let actors = written.seen.dots.iter().map(|(actor, _)| actor);
+        actors
+            .map(|actor| Dot { actor, counter: written.seen.dots.highest(actor) })
+            .collect::<Vec<_>>()
+    });
+    match observed {
+        Observed::Nothing => false,
+        Observed::Context(seen) => {
+            newest.is_none_or(|dots| dots.iter().any(|dot| seen.dots.contains(*dot)))
+        }
+        Observed::Here => {
+            // It covered what the applying replica held, all of which its own answer names.
+            let told = remover.durable_write().map(|(_, written)| &written.seen.dots);
+            let may_name = match (told, newest) {
+                (Some(told), Some(dots)) => dots.iter().any(|dot| told.contains(*dot)),
+                _ => true,
+            };
+            remover.done_us >= write.invoked_us && may_name
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! "A write acknowledged with W is on W replicas, and the answer says how many of them are owners,
+//! how many are stand-ins (hints) and how many are on disk. A stand-in is never passed off as an
+//! owner."
+//!
+//! Judged at the moment of the answer: the counts against what was asked, and of registers also
+//! against every store, as it is and as a crash at that moment would leave it.
+
+use super::{Findings, N, layout_of, owners};
+use crate::history::{Outcome, Record};
+use crate::node::Node;
+use starling_node::crdt::{Dot, KvOp, Object, ObjectOp};
+use starling_node::wire::api::{Acks, Durable, Quorum, Written};
+use std::collections::BTreeSet;
+
+const NAME: &str = "quorum_counted";
+
+/// Checks an answer that was just given.
+pub fn at_answer(place: usize, record: &Record, nodes: &[Node], findings: &mut Findings) {
+    let Outcome::Written(written) = &record.outcome else { return };
+    findings.count("acks_of_hints", u64::from(written.acks.hints));
+    if let Err(why) = as_asked(record, &written.acks) {
+        findings.violation(NAME, format!("operation #{place}: {why}"));
+    }
+    if let Some(ObjectOp::Kv(KvOp::Put { value, .. })) = record.possible_write() {
+        let Some(dot) = dot_of(written, value) else {
+            let detail = format!("operation #{place}: the answer does not show the value");
+            findings.violation(NAME, detail);
+            return;
+        };
+        findings.count("acks_compared_with_stores", 1);
+        if let Err(why) = as_stored(record, written, dot, nodes) {
+            findings.violation(NAME, format!("operation #{place} {dot}: {why}"));
+        }
+    }
+}
+
+fn as_asked(record: &Record, acks: &Acks) -> Result<(), String> {
+    let options = &record.intent.options;
+    let n = usize::from(N);
+    let w = options.w.unwrap_or(Quorum::Quorum).of(n) as u32;
+    let pw = options.pw.map_or(0, |pw| pw.of(n)) as u32;
+    let durable = match options.durable {
+        Durable::None => 0,
+        Durable::Default => w,
+        Durable::One => 1,
+        Durable::Quorum => Quorum::Quorum.of(n) as u32,
+        Durable::All => N.into(),
+    };
+    let all = acks.owners + acks.hints;
+    let enough = all >= w && acks.owners >= pw && acks.durable >= durable;
+    let sound = acks.owners <= N.into() && acks.durable <= all;
+    match enough && sound {
+        true => Ok(()),
+        false => Err(format!("{acks:?} for w={w} pw={pw} durable={durable}")),
+    }
+}
+
+fn dot_of(written: &Written, value: &[u8]) -> Option<Dot> {
+    let Object::Kv(kv) = &written.object else { return None };
+    kv.siblings().find(|(_, sibling)| sibling.value == value).map(|(dot, _)| *dot)
+}
+
+fn as_stored(record: &Record, written: &Written, dot: Dot, nodes: &[Node]) -> Result<(), String> {
+    let object = &record.intent.object;
+    let has = |node: &Node, durable: bool| {
+        node.held(object, durable).is_some_and(|state| state.context().contains(dot))
+    };
+    let Some(layout) = layout_of(nodes) else { return Ok(()) };
+    let owners = owners(&layout, nodes, object);
+    let holding = |durable: bool| -> Vec<usize> {
+        (0..nodes.len()).filter(|at| has(&nodes[*at], durable)).collect()
+    };
+    let (holders, on_disk) = (holding(false), holding(true));
+    let among_owners = holders.iter().filter(|at| owners.contains(at)).count();
+    // A node that crashed since the request began may have lost what it acknowledged from memory.
+    let crashed = nodes.iter().filter(|node| node.stopped_us >= record.invoked_us).count();
+    let acks = &written.acks;
+    let zones: BTreeSet<&str> = holders.iter().map(|at| nodes[*at].zone()).collect();
+    // A stand-in may have handed its copy to an owner in another zone by now.
+    let zones_asked = match acks.hints {
+        0 => usize::from(record.intent.options.zones.unwrap_or(0)),
+        _ => 0,
+    };
+    let found = format!(
+        "{acks:?}, yet of the owners {owners:?} and others {holders:?} hold it, {on_disk:?} on disk"
+    );
+    let sound = holders.len() + crashed >= (acks.owners + acks.hints) as usize
+        && among_owners + crashed >= acks.owners as usize
+        && on_disk.len() >= acks.durable as usize
+        && zones.len() + crashed >= zones_asked;
+    if sound { Ok(()) } else { Err(found) }
+}

@@ -1,0 +1,58 @@
+//! What clients read is what replicas hold: after healing, a read from all owners answers, finds
+//! nothing to repair, and shows what each of them has.
+
+use super::{Findings, layout_of, owners};
+use crate::node::Node;
+use starling_node::crdt::{Object, ObjectId, TypeTag};
+use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply};
+
+const NAME: &str = "reads_agree";
+
+/// How the object is read whole.
+pub fn query(object: &ObjectId) -> ReadQuery {
+    match object.tag {
+        TypeTag::Set => ReadQuery::Page { after: None, prefix: Vec::new(), limit: 1_000 },
+        _ => ReadQuery::Whole,
+    }
+}
+
+/// From all owners.
+pub fn options() -> Options {
+    Options { r: Some(Quorum::All), pr: Some(Quorum::All), ..Options::default() }
+}
+
+/// Compares the answer with what the owners hold.
+pub fn check(object: &ObjectId, reply: Option<&Reply>, nodes: &[Node], findings: &mut Findings) {
+    findings.count("objects_read_back", 1);
+    let Some(Reply::Read(read)) = reply else {
+        findings.violation(NAME, format!("{object} was answered with {reply:?}"));
+        return;
+    };
+    let shown = value(&read.object);
+    let Some(layout) = layout_of(nodes) else { return };
+    for at in owners(&layout, nodes, object) {
+        let state = nodes[at].held(object, false).unwrap_or_else(|| Object::empty(object.tag));
+        let held = value(&state);
+        if held != shown || read.present != state.is_present() {
+            let node = &nodes[at];
+            let detail = format!("{object} reads as {shown:?}, {node} holds {held:?}");
+            findings.violation(NAME, detail);
+            return;
+        }
+    }
+}
+
+/// What a client sees.
+fn value(object: &Object) -> Vec<String> {
+    match object {
+        Object::Kv(kv) => {
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            kv.siblings().map(|(dot, sibling)| format!("{dot} {}", text(&sibling.value))).collect()
+        }
+        Object::Counter(counter) => vec![counter.total().to_string()],
+        Object::Set(set) => {
+            set.members().map(|(member, _)| String::from_utf8_lossy(member).into_owned()).collect()
+        }
+        Object::Flag(flag) => flag.votes().map(|vote| format!("{vote:?}")).collect(),
+    }
+}

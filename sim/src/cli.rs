@@ -1,0 +1,307 @@
+//! What the command line offers. Exit status 0 when all went as it should, 1 when a promise was
+//! broken (with a mutant: when none was), 2 for wrong usage.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use starling_node::config::Mutant;
+use starling_sim::sweep::{self, Summary};
+use starling_sim::trace::Sink;
+use starling_sim::verdict::{Params, Verdict, mutant_name, run_alone};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Runs real Starling nodes under simulated faults. One seed gives one run, always.
+#[derive(Parser)]
+#[command(version)]
+pub struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Run one seed: prints the faults drawn, then what came out
+    Run(Run),
+    /// Run many seeds on all cores; exit status 1 if a promise was broken
+    Sweep(Sweep),
+    /// Run each seed in two processes and compare their traces byte for byte
+    Twice(Twice),
+    /// Print everything that happened in a run, line by line
+    Replay(Replay),
+    /// Run the seeds that come on standard input
+    #[command(hide = true)]
+    Worker(Shape),
+}
+
+#[derive(Args, Clone)]
+struct Shape {
+    /// Nodes of the cluster
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=64))]
+    nodes: u16,
+    /// How long faults and clients last, virtual seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Put a known bug back
+    #[arg(long)]
+    mutant: Option<Bug>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bug {
+    /// Acknowledge a write before its group commit
+    AckBeforeSync,
+    /// Forget hints instead of writing them, and never compare trees
+    DropHint,
+    /// Leave the new dots out of the context when joining a delta
+    ForgetDot,
+}
+
+impl Shape {
+    fn params(&self, seed: u64) -> Params {
+        let mutant = self.mutant.map(|bug| match bug {
+            Bug::AckBeforeSync => Mutant::AckBeforeSync,
+            Bug::DropHint => Mutant::DropHint,
+            Bug::ForgetDot => Mutant::ForgetDot,
+        });
+        Params { seed, nodes: self.nodes.into(), seconds: self.seconds, mutant }
+    }
+}
+
+#[derive(Args)]
+struct Run {
+    /// Everything that is drawn follows from it
+    #[arg(long)]
+    seed: u64,
+    #[command(flatten)]
+    shape: Shape,
+    /// Write everything that happens to this file
+    #[arg(long)]
+    trace: Option<PathBuf>,
+    /// Print the verdict as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Sweep {
+    /// Seeds, as A..B without B
+    #[arg(long, value_parser = parse_range)]
+    seeds: Range<u64>,
+    #[command(flatten)]
+    shape: Shape,
+    /// Put each of the known bugs back, one after the other, and count the seeds until it is found
+    #[arg(long, conflicts_with = "mutant")]
+    mutants: bool,
+    /// Runs at a time; one for each core unless said
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep the first failing run here, for `replay`
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Twice {
+    /// Seeds, as A..B without B
+    #[arg(long, value_parser = parse_range)]
+    seeds: Range<u64>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+#[derive(Args)]
+struct Replay {
+    /// A seed, or a file that `sweep --keep` or `run --json` wrote
+    run: String,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+fn parse_range(text: &str) -> Result<Range<u64>, String> {
+    let (from, until) = text.split_once("..").ok_or("expected A..B")?;
+    let number = |part: &str| part.trim().parse::<u64>().map_err(|error| error.to_string());
+    let range = number(from)?..number(until)?;
+    if range.is_empty() { Err("no seed is in it".into()) } else { Ok(range) }
+}
+
+/// Does what was asked; whether all went as it should.
+pub fn run(cli: Cli) -> io::Result<bool> {
+    match cli.what {
+        What::Run(args) => run_one(&args),
+        What::Sweep(args) => sweep_seeds(&args),
+        What::Twice(args) => twice(&args),
+        What::Replay(args) => replay(&args),
+        What::Worker(shape) => sweep::worker(&shape.params(0)).map(|()| true),
+    }
+}
+
+fn file_sink(path: &Path) -> io::Result<Sink> {
+    Ok(Box::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))
+}
+
+fn run_one(args: &Run) -> io::Result<bool> {
+    let params = args.shape.params(args.seed);
+    let sink = args.trace.as_deref().map(file_sink).transpose()?;
+    let begun = std::time::Instant::now();
+    if !args.json {
+        println!("{}", params.command());
+        starling_sim::world::planned(&params).iter().for_each(|fault| println!("  {fault}"));
+    }
+    let verdict = run_alone(&params, sink);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&verdict)?);
+    } else {
+        print_verdict(&verdict);
+        println!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
+    }
+    Ok(verdict.is_clean() != params.mutant.is_some())
+}
+
+fn print_verdict(verdict: &Verdict) {
+    for (name, count) in &verdict.counts {
+        println!("{count:>12} {name}");
+    }
+    for violation in &verdict.violations {
+        println!("BROKEN {}: {}", violation.check, violation.detail);
+    }
+    if verdict.is_clean() {
+        println!("every promise was kept");
+    }
+}
+
+fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(cores);
+    let mutants: Vec<Option<Mutant>> = match args.mutants {
+        true => Mutant::ALL.into_iter().map(Some).collect(),
+        false => vec![args.shape.params(0).mutant],
+    };
+    let mut all_well = true;
+    for mutant in mutants {
+        let params = Params { mutant, ..args.shape.params(0) };
+        let summary = sweep::sweep(&params, args.seeds.clone(), jobs, mutant.is_some())?;
+        match args.json {
+            true => println!("{}", serde_json::to_string_pretty(&summary)?),
+            false => print_summary(&summary, mutant),
+        }
+        if let (Some(path), Some(first)) = (&args.keep, summary.failures.first()) {
+            serde_json::to_writer_pretty(File::create(path)?, first)?;
+        }
+        all_well &= (summary.failed > 0) == mutant.is_some();
+    }
+    Ok(all_well)
+}
+
+fn print_summary(summary: &Summary, mutant: Option<Mutant>) {
+    match mutant {
+        Some(mutant) => {
+            let name = mutant_name(mutant);
+            match (summary.seeds_to_find, summary.failures.first()) {
+                (Some(seeds), Some(first)) => {
+                    println!("{name}: caught after {seeds} seeds by {}", checks_of(first));
+                }
+                _ => println!("{name}: NOT caught in {} seeds", summary.runs),
+            }
+        }
+        None => {
+            for (name, count) in &summary.counts {
+                println!("{count:>14} {name}");
+            }
+            for failure in &summary.failures {
+                println!("seed {} broke {}", failure.seed, checks_of(failure));
+                if let Some(first) = failure.violations.first() {
+                    println!("    {}", first.detail.lines().next().unwrap_or_default());
+                }
+                println!("    {}", failure.command);
+            }
+        }
+    }
+    println!(
+        "{} runs, {} with a broken promise; {} virtual seconds in {:.1} s: {:.0} per second",
+        summary.runs,
+        summary.failed,
+        summary.virtual_seconds,
+        summary.wall_seconds,
+        summary.virtual_per_wall
+    );
+}
+
+fn checks_of(verdict: &Verdict) -> String {
+    let mut names: Vec<&str> = verdict.violations.iter().map(|v| v.check.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+fn twice(args: &Twice) -> io::Result<bool> {
+    let folder = tempfile::tempdir()?;
+    let mut all_equal = true;
+    let mut bytes = 0;
+    for seed in args.seeds.clone() {
+        let paths = [folder.path().join("one"), folder.path().join("two")];
+        let mut children = Vec::new();
+        for path in &paths {
+            let mut command = Command::new(std::env::current_exe()?);
+            let params = args.shape.params(seed);
+            command.args(params.command().split(' ').skip(1)).arg("--trace").arg(path);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            children.push(command.spawn()?);
+        }
+        for mut child in children {
+            child.wait()?;
+        }
+        let [one, two] = [std::fs::read(&paths[0])?, std::fs::read(&paths[1])?];
+        bytes += one.len();
+        if one.is_empty() || one != two {
+            all_equal = false;
+            println!("seed {seed}: {}", first_difference(&one, &two));
+        }
+    }
+    let runs = args.seeds.end - args.seeds.start;
+    let how = if all_equal { "byte-identical" } else { "NOT identical" };
+    println!("{runs} seeds in two processes each: traces {how}, {bytes} bytes compared");
+    Ok(all_equal)
+}
+
+fn first_difference(one: &[u8], two: &[u8]) -> String {
+    let lines = one.split(|b| *b == b'\n').zip(two.split(|b| *b == b'\n')).enumerate();
+    let found = lines.into_iter().find(|(_, (a, b))| a != b);
+    match found {
+        Some((number, (a, b))) => {
+            let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+            format!("line {}\n  {}\n  {}", number + 1, text(a), text(b))
+        }
+        None => format!("{} and {} bytes", one.len(), two.len()),
+    }
+}
+
+fn replay(args: &Replay) -> io::Result<bool> {
+    let params = match args.run.parse() {
+        Ok(seed) => args.shape.params(seed),
+        Err(_) => params_of_file(&args.run)?,
+    };
+    eprintln!("{}", params.command());
+    let verdict = run_alone(&params, Some(Box::new(BufWriter::new(io::stdout()))));
+    for violation in &verdict.violations {
+        println!("BROKEN {}: {}", violation.check, violation.detail);
+    }
+    io::stdout().flush()?;
+    Ok(verdict.is_clean() != params.mutant.is_some())
+}
+
+/// The run that a failure file names.
+fn params_of_file(path: &str) -> io::Result<Params> {
+    let mut text = String::new();
+    File::open(path)?.read_to_string(&mut text)?;
+    let verdict: Verdict = serde_json::from_str(&text)?;
+    let cli = Cli::try_parse_from(verdict.command.split(' ')).map_err(io::Error::other)?;
+    match cli.what {
+        What::Run(run) => Ok(run.shape.params(run.seed)),
+        _ => Err(io::Error::other("the file names no run")),
+    }
+}

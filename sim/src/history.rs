@@ -1,0 +1,113 @@
+//! What clients asked for and what they were told.
+
+use starling_node::crdt::{ObjectId, ObjectOp};
+use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
+
+/// What a client did.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A change.
+    Write(ObjectOp),
+    /// A read.
+    Read(ReadQuery),
+}
+
+/// What a client intends to do next.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// To which object.
+    pub object: ObjectId,
+    /// What.
+    pub action: Action,
+    /// How.
+    pub options: Options,
+    /// Whether the options contradict the bucket, so that only a refusal is right.
+    pub impossible: bool,
+}
+
+impl Intent {
+    /// As the node gets it.
+    pub fn request(&self) -> Request {
+        let (object, options) = (self.object.clone(), self.options.clone());
+        match &self.action {
+            Action::Write(op) => Request::Write { object, op: op.clone(), options },
+            Action::Read(query) => Request::Read { object, query: query.clone(), options },
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// No answer yet, or the node died before it answered.
+    Unanswered,
+    /// The write was acknowledged.
+    Written(Box<Written>),
+    /// The read was answered.
+    Read(Box<ReadResult>),
+    /// The node says that nothing was applied.
+    NotApplied(Failure),
+    /// The node says that it does not know.
+    Unknown,
+}
+
+/// One operation of one client.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Who asked.
+    pub client: usize,
+    /// Which node.
+    pub node: usize,
+    /// When, microseconds.
+    pub invoked_us: u64,
+    /// When the answer came; `u64::MAX` without one.
+    pub done_us: u64,
+    /// What was asked.
+    pub intent: Intent,
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+impl Record {
+    /// The operation, of a write that may be in force: acknowledged, or with unknown outcome.
+    pub fn possible_write(&self) -> Option<&ObjectOp> {
+        match (&self.intent.action, &self.outcome) {
+            (Action::Write(_), Outcome::NotApplied(_)) => None,
+            (Action::Write(op), _) => Some(op),
+            (Action::Read(_), _) => None,
+        }
+    }
+
+    /// The operation and its answer, of a write acknowledged as being on at least one disk. A
+    /// write acknowledged from memory alone, as its client allowed, may be lost.
+    pub fn durable_write(&self) -> Option<(&ObjectOp, &Written)> {
+        match (&self.intent.action, &self.outcome) {
+            (Action::Write(op), Outcome::Written(written)) if written.acks.durable > 0 => {
+                Some((op, written))
+            }
+            _ => None,
+        }
+    }
+
+    /// The read's result.
+    pub fn read(&self) -> Option<&ReadResult> {
+        match &self.outcome {
+            Outcome::Read(result) => Some(result),
+            _ => None,
+        }
+    }
+}
+
+/// All operations of a run in the order in which they were begun.
+#[derive(Default)]
+pub struct History {
+    /// By place; a place names an operation.
+    pub records: Vec<Record>,
+}
+
+impl History {
+    /// Operations on one object.
+    pub fn of<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().filter(move |record| record.intent.object == *object)
+    }
+}

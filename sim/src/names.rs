@@ -1,0 +1,163 @@
+//! Short names of what happens, for the trace.
+
+use crate::faults::Conditions;
+use crate::history::{Action, Intent, Outcome};
+use crate::network::Link;
+use starling_node::cluster::MembershipView;
+use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectOp, Observed, SetOp};
+use starling_node::wire::peer::PeerBody;
+
+/// A message by its kind, operation and object.
+pub fn body(body: &PeerBody) -> String {
+    match body {
+        PeerBody::Apply { op, object, hint_for, .. } => {
+            format!("Apply {:x} {object} for {hint_for:?}", op.0)
+        }
+        PeerBody::Applied { op, outcome } => {
+            let how = outcome.as_ref().map(|applied| applied.settled);
+            format!("Applied {:x} settled {how:?}", op.0)
+        }
+        PeerBody::AppliedDurable { op } => format!("AppliedDurable {:x}", op.0),
+        PeerBody::Join { op, object, hint_for, .. } => {
+            format!("Join {:x} {object} for {hint_for:?}", op.0)
+        }
+        PeerBody::Joined { op, outcome } => format!("Joined {:x} {outcome:?}", op.0),
+        PeerBody::Get { op, object, digest_only, .. } => {
+            format!("Get {:x} {object} digest {digest_only}", op.0)
+        }
+        PeerBody::Got { op, outcome } => match outcome {
+            Ok(answer) => format!("Got {:x} digest {:016x}", op.0, answer.digest),
+            Err(refusal) => format!("Got {:x} {refusal:?}", op.0),
+        },
+        PeerBody::Inspect { op, object } => format!("Inspect {:x} {object}", op.0),
+        PeerBody::Inspected { op, .. } => format!("Inspected {:x}", op.0),
+        PeerBody::Handoff { batch, items } => format!("Handoff {batch} of {}", items.len()),
+        PeerBody::HandoffDone { batch } => format!("HandoffDone {batch}"),
+        PeerBody::Repair { object, .. } => format!("Repair {object}"),
+        PeerBody::PullRows { object, .. } => format!("PullRows {object}"),
+        PeerBody::PullFrom { object, peer } => format!("PullFrom {object} {peer}"),
+        PeerBody::Rows { object, next, .. } => format!("Rows {object} more {}", next.is_some()),
+        PeerBody::Roots(roots) => format!("Roots of {}", roots.len()),
+        PeerBody::Leaves { partition, .. } => format!("Leaves {partition}"),
+        PeerBody::Objects { partition, objects, .. } => {
+            format!("Objects {partition} of {}", objects.len())
+        }
+        PeerBody::Pull(objects) => format!("Pull of {}", objects.len()),
+        PeerBody::LayoutIs(layout) => format!("LayoutIs {}", layout.is_some()),
+    }
+}
+
+/// What a client wants.
+pub fn intent(intent: &Intent) -> String {
+    let what = match &intent.action {
+        Action::Read(query) => format!("read {query:?}"),
+        Action::Write(op) => operation(op),
+    };
+    let options = &intent.options;
+    let mut how = String::new();
+    let quorums = [("r", options.r), ("w", options.w), ("pr", options.pr), ("pw", options.pw)];
+    for (name, value) in quorums {
+        if let Some(value) = value {
+            how.push_str(&format!(" {name}={value:?}"));
+        }
+    }
+    format!(
+        "{} {what}{how} zones={:?} durable={:?} timeout={:?}",
+        intent.object, options.zones, options.durable, options.timeout_ms
+    )
+}
+
+fn operation(op: &ObjectOp) -> String {
+    match op {
+        ObjectOp::Kv(KvOp::Put { value, observed: seen, .. }) => {
+            let value = String::from_utf8_lossy(value);
+            format!("put {} over {}", value.trim_end_matches('.'), observed(seen))
+        }
+        ObjectOp::Counter(CounterOp::Add { amount, .. }) => format!("add {amount}"),
+        ObjectOp::Counter(CounterOp::Reset { observed: seen, .. }) => {
+            format!("reset {}", observed(seen))
+        }
+        ObjectOp::Set(SetOp::Update { add, remove, observed: seen }) => {
+            let names = |members: &std::collections::BTreeSet<Vec<u8>>| {
+                let names: Vec<_> =
+                    members.iter().map(|member| String::from_utf8_lossy(member)).collect();
+                names.join(",")
+            };
+            format!("add [{}] remove [{}] of {}", names(add), names(remove), observed(seen))
+        }
+        ObjectOp::Flag(FlagOp::Set { enabled, observed: seen }) => {
+            format!("switch {enabled} over {}", observed(seen))
+        }
+        ObjectOp::Kv(KvOp::Delete { observed: seen })
+        | ObjectOp::Counter(CounterOp::Delete { observed: seen })
+        | ObjectOp::Set(SetOp::Delete { observed: seen })
+        | ObjectOp::Flag(FlagOp::Delete { observed: seen }) => format!("delete {}", observed(seen)),
+    }
+}
+
+fn observed(observed: &Observed) -> String {
+    match observed {
+        Observed::Here => "what is here".into(),
+        Observed::Nothing => "nothing".into(),
+        Observed::Context(seen) => format!("{:?}", seen.dots),
+    }
+}
+
+/// What a client was told.
+pub fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Unanswered => "nothing".into(),
+        Outcome::Unknown => "unknown".into(),
+        Outcome::NotApplied(failure) => format!("not applied: {failure}"),
+        Outcome::Written(written) => {
+            let acks = &written.acks;
+            let counts = (acks.owners, acks.hints, acks.durable);
+            format!("written, (owners, hints, durable) {counts:?}, seen {:?}", written.seen.dots)
+        }
+        Outcome::Read(read) => {
+            let counts = (read.asked, read.answered, read.repaired);
+            format!(
+                "read, present {}, count {}, (asked, answered, repaired) {counts:?}, {:?}",
+                read.present, read.count, read.object
+            )
+        }
+    }
+}
+
+/// Members with what the failure detector says.
+pub fn members(view: &MembershipView) -> String {
+    let names: Vec<_> = view
+        .iter()
+        .map(|member| {
+            let sign = if member.alive { '+' } else { '-' };
+            format!("{sign}{}#{}@{}", member.name, member.generation, member.layout)
+        })
+        .collect();
+    names.join(" ")
+}
+
+/// What is not fair about the conditions.
+pub fn faults(conditions: &Conditions) -> String {
+    let mut parts = Vec::new();
+    for (from, row) in conditions.links.iter().enumerate() {
+        for (to, link) in row.iter().enumerate() {
+            parts.extend(unfair(link).map(|what| format!("{from}>{to} {what}")));
+        }
+    }
+    parts.push(format!("down {:?}", conditions.down));
+    parts.push(format!("skew {:?} ms, sync {:?} us", conditions.skew_ms, conditions.sync_us));
+    parts.join("; ")
+}
+
+fn unfair(link: &Link) -> Option<String> {
+    let Link { cut, loss_permille, duplicate_permille, delay_us, reorder } = *link;
+    if cut {
+        return Some("cut".into());
+    }
+    let fair = loss_permille == 0 && duplicate_permille == 0 && delay_us == 0 && !reorder;
+    (!fair).then(|| {
+        format!(
+            "loss {loss_permille} twice {duplicate_permille} delay {delay_us} reorder {reorder}"
+        )
+    })
+}

@@ -1,0 +1,307 @@
+//! One simulated machine: a real core over a store in memory, its disk's syncs and its clocks.
+
+use crate::clocks::Clock;
+use crate::faults::Stop;
+use crate::gossip::Identity;
+use crate::random::Rng;
+use rand::Rng as _;
+use starling_node::cluster::MembershipView;
+use starling_node::config::Config;
+use starling_node::core::{Audit, Core, Input, Outbox};
+use starling_node::crdt::{NodeId, Object, ObjectId};
+use starling_node::metrics::Kind;
+use starling_node::placement::{Layout, LayoutId};
+use starling_node::replica::load_whole;
+use starling_node::store::memory::MemoryStore;
+use starling_node::store::{Lsn, StoreError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Settings of the cores of one run.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    timeout_ms: u32,
+    hedge_ms: u32,
+    hint_retry_ms: u32,
+    exchange_ms: u32,
+}
+
+impl Setting {
+    /// Short times, so that a minute holds many retries.
+    pub fn draw(rng: &mut Rng) -> Self {
+        Setting {
+            timeout_ms: rng.random_range(1_000..3_000),
+            hedge_ms: rng.random_range(20..300),
+            hint_retry_ms: rng.random_range(200..2_000),
+            exchange_ms: rng.random_range(1_000..4_000),
+        }
+    }
+
+    /// Puts them in force.
+    pub fn apply(&self, config: &mut Config) {
+        config.timeout_ms = self.timeout_ms;
+        config.hedge_ms = self.hedge_ms;
+        config.hint_retry_ms = self.hint_retry_ms;
+        config.exchange_ms = self.exchange_ms;
+    }
+}
+
+enum State {
+    Up(Box<Core<MemoryStore>>),
+    Down(MemoryStore),
+}
+
+/// A machine and what runs on it.
+pub struct Node {
+    config: Config,
+    zone: String,
+    rng: Rng,
+    state: Option<State>,
+    view: MembershipView,
+    tick_us: Option<u64>,
+    sync_running: bool,
+    sync_wanted: bool,
+    counted: BTreeMap<&'static str, u64>,
+    /// Its clocks; the monotonic one begins anew with each start.
+    pub clock: Clock,
+    /// Grows with each start; events of earlier lives are void.
+    pub life: u64,
+    /// When its next round of gossip is due.
+    pub gossip_due_us: Option<u64>,
+    /// When it was stopped last, 0 if never.
+    pub stopped_us: u64,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.config.name, self.zone)
+    }
+}
+
+impl Node {
+    /// A machine with an empty disk, switched off.
+    pub fn new(config: Config, zone: String, mut rng: Rng) -> Self {
+        let clock = Clock::draw(&mut rng);
+        Node {
+            config,
+            zone,
+            rng,
+            state: Some(State::Down(MemoryStore::new())),
+            view: MembershipView::default(),
+            tick_us: None,
+            sync_running: false,
+            sync_wanted: false,
+            counted: BTreeMap::new(),
+            clock,
+            life: 0,
+            gossip_due_us: None,
+            stopped_us: 0,
+        }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> NodeId {
+        self.config.id()
+    }
+
+    /// Its failure domain.
+    pub fn zone(&self) -> &str {
+        &self.zone
+    }
+
+    /// Time a request without its own has, microseconds.
+    pub fn timeout_us(&self) -> u64 {
+        u64::from(self.config.timeout_ms) * 1_000
+    }
+
+    fn core(&self) -> Option<&Core<MemoryStore>> {
+        match &self.state {
+            Some(State::Up(core)) => Some(core),
+            _ => None,
+        }
+    }
+
+    /// Whether the process runs.
+    pub fn is_up(&self) -> bool {
+        self.core().is_some()
+    }
+
+    /// Whether it serves clients.
+    pub fn is_ready(&self) -> bool {
+        self.core().is_some_and(Core::is_ready)
+    }
+
+    /// Hint marks waiting; of a node that is down, none that it could tell.
+    pub fn hints_pending(&self) -> u64 {
+        self.core().map_or(0, Core::hints_pending)
+    }
+
+    /// The layout in force.
+    pub fn layout(&self) -> Option<&Arc<Layout>> {
+        self.core().and_then(Core::layout)
+    }
+
+    /// What it says of itself through gossip.
+    pub fn identity(&self) -> Identity {
+        let layout = self.layout().map_or(LayoutId::NONE, |layout| layout.id());
+        let (name, zone) = (self.config.name.clone(), self.zone.clone());
+        Identity { name, zone, generation: self.life, layout }
+    }
+
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// The core did not open; the machine stays down.
+    pub fn start(&mut self, now_us: u64, skew_ms: i64) -> Result<(), StoreError> {
+        self.life += 1;
+        self.clock = Clock::draw(&mut self.rng);
+        self.clock.skew_ms = skew_ms;
+        (self.tick_us, self.sync_running, self.sync_wanted) = (None, false, false);
+        self.view = MembershipView::default();
+        let Some(State::Down(store)) = self.state.take() else { panic!("starts once") };
+        let backup = store.clone();
+        let seed = self.rng.random();
+        match Core::open(self.config.clone(), store, self.clock.read(now_us), seed) {
+            Ok(core) => {
+                self.state = Some(State::Up(Box::new(core)));
+                Ok(())
+            }
+            Err(error) => {
+                self.state = Some(State::Down(backup));
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops the process; says what of its store was not synced.
+    pub fn stop(&mut self, now_us: u64, stop: Stop, rng: &mut Rng) -> String {
+        self.stopped_us = now_us;
+        self.collect_metrics();
+        let Some(State::Up(mut core)) = self.state.take() else { panic!("stops once") };
+        let mut note = String::new();
+        if stop == Stop::Clean {
+            match core.close() {
+                Ok(upto) => core.store_mut().sync(upto),
+                Err(error) => note = format!(", no note left: {error}"),
+            }
+        }
+        let mut store = core.into_store();
+        let unsynced = store.last().0 - store.synced().0;
+        store.crash(&mut |below| rng.random_range(0..below.max(1)));
+        self.state = Some(State::Down(store));
+        format!("{unsynced} batches unsynced{note}")
+    }
+
+    /// Gives the core one input; false when it is down.
+    pub fn step(&mut self, now_us: u64, input: Input, out: &mut Outbox) -> bool {
+        let time = self.clock.read(now_us);
+        match &mut self.state {
+            Some(State::Up(core)) => {
+                core.step(time, input, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// When to tick, if that is earlier than what was said before.
+    pub fn next_tick(&mut self, now_us: u64) -> Option<(u64, u64)> {
+        let deadline = self.core()?.deadline()?;
+        let at_us = self.clock.virtual_us(deadline).max(now_us + 1);
+        if self.tick_us.is_some_and(|tick_us| tick_us <= at_us) {
+            return None;
+        }
+        self.tick_us = Some(at_us);
+        Some((at_us, self.life))
+    }
+
+    /// Whether a tick said for now still stands. It may come before the deadline if that moved.
+    pub fn take_tick(&mut self, now_us: u64, life: u64) -> bool {
+        let stands = self.is_up() && life == self.life && self.tick_us == Some(now_us);
+        if stands {
+            self.tick_us = None;
+        }
+        stands
+    }
+
+    /// Begins a sync unless one runs, which is then followed by another.
+    pub fn begin_sync(&mut self) -> Option<Lsn> {
+        if self.sync_running {
+            self.sync_wanted = true;
+            return None;
+        }
+        let upto = self.core()?.store().last();
+        (self.sync_running, self.sync_wanted) = (true, false);
+        Some(upto)
+    }
+
+    /// Ends a sync; false when the process that began it is gone.
+    pub fn end_sync(&mut self, life: u64, upto: Lsn) -> bool {
+        match &mut self.state {
+            Some(State::Up(core)) if life == self.life => {
+                core.store_mut().sync(upto);
+                self.sync_running = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a sync was asked for while one ran.
+    pub fn wants_sync(&self) -> bool {
+        self.sync_wanted
+    }
+
+    /// Whether the view differs from the last one taken.
+    pub fn take_view(&mut self, view: &MembershipView) -> bool {
+        let new = self.is_up() && self.view != *view;
+        if new {
+            self.view = view.clone();
+        }
+        new
+    }
+
+    /// Everything it holds; nothing when it is down.
+    ///
+    /// # Errors
+    /// A row could not be read.
+    pub fn audit(&self) -> Result<BTreeMap<ObjectId, Audit>, StoreError> {
+        self.core().map_or(Ok(BTreeMap::new()), Core::audit)
+    }
+
+    /// What it holds of one object: in memory, or with `durable` what a crash at this moment
+    /// would leave.
+    pub fn held(&self, object: &ObjectId, durable: bool) -> Option<Object> {
+        let read = |store: &MemoryStore| Some(load_whole(store, object).ok()?.1);
+        match &self.state {
+            Some(State::Up(core)) => {
+                let store = core.store();
+                if !durable || store.synced() == store.last() {
+                    return read(store);
+                }
+                let mut left = store.clone();
+                left.crash(&mut |_| 0);
+                read(&left)
+            }
+            Some(State::Down(store)) => read(store),
+            None => None,
+        }
+    }
+
+    /// Adds the counters of the process that runs to those of earlier ones.
+    pub fn collect_metrics(&mut self) {
+        if let Some(State::Up(core)) = &mut self.state {
+            for (name, kind, _, value) in core.metrics().iter() {
+                if kind == Kind::Counter {
+                    *self.counted.entry(name).or_default() += value;
+                }
+            }
+        }
+    }
+
+    /// Counters over all its lives.
+    pub fn counted(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counted.iter().map(|(name, value)| (*name, *value))
+    }
+}

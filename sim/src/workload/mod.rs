@@ -1,0 +1,132 @@
+//! What clients do: a mix of all types with options of all kinds, over few objects that many
+//! clients share and some that nobody else touches. One type a file.
+//!
+//! The name of an object says what its clients keep to, so that a check knows what it may demand.
+
+mod counter;
+mod flag;
+mod kv;
+mod options;
+mod set;
+
+use crate::history::{Action, Intent, Outcome, Record};
+use crate::random::Rng;
+use rand::Rng as _;
+use starling_node::crdt::{Object, ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
+use std::collections::BTreeMap;
+
+/// The bucket of all objects; it has the default properties.
+pub const BUCKET: &str = "main";
+
+/// What one client remembers.
+#[derive(Default)]
+struct Client {
+    /// From its last read or write of an object.
+    seen: BTreeMap<ObjectId, SeenContext>,
+    /// Members that its last page of a set showed.
+    members: BTreeMap<ObjectId, Vec<Vec<u8>>>,
+}
+
+/// All clients of a run.
+pub struct Workload {
+    rng: Rng,
+    clients: Vec<Client>,
+    /// Numbers that make values unique.
+    fresh: u64,
+    /// How often each object was written, where that is bounded.
+    writes: BTreeMap<ObjectId, u32>,
+}
+
+impl Workload {
+    /// Clients that have done nothing yet.
+    pub fn new(rng: Rng, clients: usize) -> Self {
+        let clients = (0..clients).map(|_| Client::default()).collect();
+        Workload { rng, clients, fresh: 0, writes: BTreeMap::new() }
+    }
+
+    /// Until a client's next operation, microseconds.
+    pub fn pause_us(&mut self) -> u64 {
+        self.rng.random_range(5_000..250_000)
+    }
+
+    /// Draws one of `count` things.
+    pub fn pick(&mut self, count: usize) -> usize {
+        self.rng.random_range(0..count)
+    }
+
+    /// What the client does next.
+    pub fn next(&mut self, client: usize) -> Intent {
+        let (object, action) = match self.rng.random_range(0..100) {
+            0..35 => kv::next(self, client),
+            35..60 => counter::next(self, client),
+            60..92 => set::next(self, client),
+            _ => flag::next(self, client),
+        };
+        let (options, impossible) = options::draw(&mut self.rng, &action);
+        Intent { object, action, options, impossible }
+    }
+
+    /// Remembers what an answer showed the client.
+    pub fn learn(&mut self, record: &Record) {
+        let client = &mut self.clients[record.client];
+        let object = &record.intent.object;
+        match &record.outcome {
+            Outcome::Written(written) => {
+                client.seen.insert(object.clone(), written.seen.clone());
+            }
+            Outcome::Read(read) => {
+                client.seen.insert(object.clone(), read.object.seen());
+                if let Object::Set(set) = &read.object {
+                    let members = set.members().map(|(member, _)| member.clone()).collect();
+                    client.members.insert(object.clone(), members);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn seen(&self, client: usize, object: &ObjectId) -> Option<Observed> {
+        self.clients[client].seen.get(object).cloned().map(Observed::Context)
+    }
+
+    /// Any of the ways to observe; a context only where the client has one.
+    fn observed(&mut self, client: usize, object: &ObjectId) -> Observed {
+        match self.rng.random_range(0..10) {
+            0..5 => self.seen(client, object).unwrap_or(Observed::Here),
+            5..8 => Observed::Here,
+            _ => Observed::Nothing,
+        }
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.fresh += 1;
+        self.fresh
+    }
+
+    /// One of `count`, the first ones more often.
+    fn skewed(&mut self, count: u64) -> u64 {
+        let at: f64 = self.rng.random();
+        ((at * at) * count as f64) as u64
+    }
+
+    /// Counts a write of an object; false once there were `max`.
+    fn spend(&mut self, object: &ObjectId, max: u32) -> bool {
+        let spent = self.writes.entry(object.clone()).or_default();
+        *spent += 1;
+        *spent <= max
+    }
+}
+
+/// The object of that type and name in the bucket of all objects.
+fn object(tag: TypeTag, name: String) -> ObjectId {
+    ObjectId { bucket: BUCKET.into(), tag, key: name.into_bytes() }
+}
+
+/// Whether the object's name begins so: what its clients keep to.
+pub fn is_kind(object: &ObjectId, kind: &str) -> bool {
+    object.key.starts_with(kind.as_bytes())
+}
+
+fn delete(tag: TypeTag, observed: Observed) -> Action {
+    Action::Write(ObjectOp::delete(tag, observed))
+}

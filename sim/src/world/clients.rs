@@ -1,0 +1,108 @@
+//! Clients in the world: what they ask, what they are told, and when they stop waiting.
+
+use super::{ANSWER_SLACK_US, Asker, Event, World};
+use crate::checks;
+use crate::history::{Outcome, Record};
+use crate::names;
+use starling_node::core::Input;
+use starling_node::wire::api::{Failure, Options, Reply, Request, RequestId};
+
+impl World {
+    pub(super) fn ask(&mut self, node: usize, asker: Asker, request: Request) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        let timeout_us = match &request {
+            Request::Write { options: Options { timeout_ms: Some(ms), .. }, .. }
+            | Request::Read { options: Options { timeout_ms: Some(ms), .. }, .. } => {
+                u64::from(*ms) * 1_000
+            }
+            _ => self.nodes[node].timeout_us(),
+        };
+        self.asked.insert(id, asker);
+        self.push(self.now_us + timeout_us + ANSWER_SLACK_US, Event::GiveUp(id));
+        self.step(node, Input::Client(id, request));
+    }
+
+    pub(super) fn ask_harness(&mut self, node: usize, request: Request) {
+        self.ask(node, Asker::Harness, request);
+    }
+
+    pub(super) fn client(&mut self, client: usize) {
+        if self.now_us >= self.clients_until_us {
+            return;
+        }
+        let up: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| self.nodes[*node].is_ready()).collect();
+        if up.is_empty() {
+            let pause_us = self.workload.pause_us();
+            self.push(self.now_us + pause_us, Event::Client(client));
+            return;
+        }
+        let node = up[self.workload.pick(up.len())];
+        let intent = self.workload.next(client);
+        let place = self.history.records.len();
+        self.trace.add(
+            self.now_us,
+            format_args!(
+                "client {client} asks {} #{place} {}",
+                self.nodes[node],
+                names::intent(&intent)
+            ),
+        );
+        let request = intent.request();
+        let (invoked_us, done_us) = (self.now_us, u64::MAX);
+        let outcome = Outcome::Unanswered;
+        self.history.records.push(Record { client, node, invoked_us, done_us, intent, outcome });
+        self.ask(node, Asker::Client(place), request);
+    }
+
+    pub(super) fn reply(&mut self, node: usize, id: RequestId, reply: Reply) {
+        match self.asked.remove(&id) {
+            None => {
+                let late = format!("{} answered request {} twice or late", self.nodes[node], id.0);
+                self.findings.violation("answers_once", late);
+            }
+            Some(Asker::Harness) => self.harness_reply = Some(reply),
+            Some(Asker::Client(place)) => self.answered(node, place, reply),
+        }
+    }
+
+    pub(super) fn answered(&mut self, node: usize, place: usize, reply: Reply) {
+        let outcome = match reply {
+            Reply::Written(written) => Outcome::Written(Box::new(written)),
+            Reply::Read(read) => Outcome::Read(Box::new(read)),
+            Reply::Failed(Failure::Unknown(_)) => Outcome::Unknown,
+            Reply::Failed(failure) => Outcome::NotApplied(failure),
+            other => {
+                let wrong = format!("operation #{place} was answered with {other:?}");
+                self.findings.violation("answers_fit", wrong);
+                return;
+            }
+        };
+        let who = &self.nodes[node];
+        let name = names::outcome(&outcome);
+        self.trace.add(self.now_us, format_args!("{who} answers #{place} {name}"));
+        let record = &mut self.history.records[place];
+        (record.done_us, record.outcome) = (self.now_us, outcome);
+        let record = &self.history.records[place];
+        self.workload.learn(record);
+        checks::quorum_counted::at_answer(place, record, &self.nodes, &mut self.findings);
+        let client = record.client;
+        let pause_us = self.workload.pause_us();
+        self.push(self.now_us + pause_us, Event::Client(client));
+    }
+
+    pub(super) fn give_up(&mut self, id: RequestId) {
+        if let Some(asker) = self.asked.remove(&id) {
+            let what = match asker {
+                Asker::Harness => "a request of the harness".to_string(),
+                Asker::Client(place) => {
+                    let client = self.history.records[place].client;
+                    self.push(self.now_us, Event::Client(client));
+                    format!("operation #{place}")
+                }
+            };
+            self.findings.violation("answers_in_time", format!("{what} was never answered"));
+        }
+    }
+}

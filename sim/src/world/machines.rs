@@ -1,0 +1,148 @@
+//! Nodes in the world: starting, stopping, stepping, their disks and the conditions around them.
+
+use super::{Asker, Event, Phase, World};
+use crate::faults::{self, Conditions};
+use crate::gossip::INTERVAL_US;
+use rand::Rng as _;
+use starling_node::core::{Input, Outbox, Output};
+use starling_node::store::Lsn;
+use starling_node::wire::api::RequestId;
+
+impl World {
+    /// Starts a node, at a whole millisecond.
+    pub(super) fn start(&mut self, node: usize) {
+        self.now_us = self.now_us.next_multiple_of(1_000);
+        let skew_ms = self.conditions.skew_ms[node];
+        if let Err(error) = self.nodes[node].start(self.now_us, skew_ms) {
+            self.findings
+                .violation("restarts", format!("{} did not open: {error}", self.nodes[node]));
+            return;
+        }
+        self.trace.add(self.now_us, format_args!("{} starts", self.nodes[node]));
+        self.gossip.start(self.now_us, node, &self.nodes[node].identity());
+        self.nodes[node].gossip_due_us = Some(self.now_us + INTERVAL_US);
+        self.push(self.now_us + INTERVAL_US, Event::GossipRound);
+        self.send_gossip();
+        self.show_members(node);
+        self.schedule_tick(node);
+    }
+
+    pub(super) fn stop(&mut self, node: usize, stop: faults::Stop) {
+        let ended = self.nodes[node].stop(self.now_us, stop, &mut self.disk_rng);
+        self.trace.add(self.now_us, format_args!("{} stops: {stop:?}, {ended}", self.nodes[node]));
+        self.findings.count(
+            match stop {
+                faults::Stop::Crash => "crashes",
+                faults::Stop::Clean => "clean_stops",
+            },
+            1,
+        );
+        self.gossip.stop(node);
+        let lost: Vec<RequestId> = self.asked_of(node);
+        for id in lost {
+            if let Some(Asker::Client(place)) = self.asked.remove(&id) {
+                let client = self.history.records[place].client;
+                let pause_us = self.workload.pause_us();
+                self.push(self.now_us + pause_us, Event::Client(client));
+            }
+        }
+    }
+
+    pub(super) fn asked_of(&self, node: usize) -> Vec<RequestId> {
+        let is_there = |asker: &Asker| match asker {
+            Asker::Harness => false,
+            Asker::Client(place) => self.history.records[*place].node == node,
+        };
+        self.asked.iter().filter(|(_, asker)| is_there(asker)).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn step(&mut self, node: usize, input: Input) {
+        let mut out = Outbox::new();
+        if !self.nodes[node].step(self.now_us, input, &mut out) {
+            return;
+        }
+        for output in out {
+            self.output(node, output);
+        }
+        self.schedule_tick(node);
+    }
+
+    pub(super) fn output(&mut self, node: usize, output: Output) {
+        match output {
+            Output::Reply(id, reply) => self.reply(node, id, reply),
+            Output::Send(to, message) => self.send(node, to, &message),
+            Output::Sync(_) => self.sync(node),
+            Output::Layout(layout) => {
+                let id = layout.id();
+                self.trace.add(self.now_us, format_args!("{} layout {id}", self.nodes[node]));
+                if self.nodes[node].is_up() {
+                    self.gossip.announce_layout(node, id);
+                }
+            }
+            Output::Halt(why) => {
+                let who = self.nodes[node].to_string();
+                self.findings.violation("no_halt", format!("{who} halted: {why}"));
+                if self.nodes[node].is_up() {
+                    self.stop(node, faults::Stop::Crash);
+                }
+            }
+        }
+    }
+
+    pub(super) fn schedule_tick(&mut self, node: usize) {
+        if let Some((at_us, life)) = self.nodes[node].next_tick(self.now_us) {
+            self.push(at_us, Event::Tick { node, life });
+        }
+    }
+
+    pub(super) fn tick(&mut self, node: usize, life: u64) {
+        if self.nodes[node].take_tick(self.now_us, life) {
+            self.trace.add(self.now_us, format_args!("{} tick", self.nodes[node]));
+            self.step(node, Input::Tick);
+        }
+    }
+
+    pub(super) fn sync(&mut self, node: usize) {
+        if let Some(upto) = self.nodes[node].begin_sync() {
+            let slow_us = self.conditions.sync_us[node];
+            let mut takes_us = self.disk_rng.random_range(100..2_000);
+            if slow_us > 0 {
+                takes_us += self.disk_rng.random_range(0..=slow_us);
+            }
+            let life = self.nodes[node].life;
+            self.push(self.now_us + takes_us, Event::Synced { node, life, upto });
+        }
+    }
+
+    pub(super) fn synced(&mut self, node: usize, life: u64, upto: Lsn) {
+        if self.nodes[node].end_sync(life, upto) {
+            self.trace.add(self.now_us, format_args!("{} synced {}", self.nodes[node], upto.0));
+            self.step(node, Input::Synced(upto));
+            if self.nodes[node].wants_sync() {
+                self.sync(node);
+            }
+        }
+    }
+
+    pub(super) fn faults_changed(&mut self) {
+        if self.phase == Phase::Faults {
+            let since_us = self.now_us - self.faults_from_us;
+            let conditions = faults::conditions(&self.faults, self.nodes.len(), since_us);
+            self.lay_conditions(conditions);
+        }
+    }
+
+    pub(super) fn lay_conditions(&mut self, conditions: Conditions) {
+        self.trace
+            .add(self.now_us, format_args!("conditions {}", crate::names::faults(&conditions)));
+        self.conditions = conditions;
+        for node in 0..self.nodes.len() {
+            self.nodes[node].clock.skew_ms = self.conditions.skew_ms[node];
+            match (self.nodes[node].is_up(), self.conditions.down[node]) {
+                (true, Some(stop)) => self.stop(node, stop),
+                (false, None) => self.start(node),
+                _ => {}
+            }
+        }
+    }
+}

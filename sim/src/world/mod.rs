@@ -1,0 +1,336 @@
+//! One run: nodes, clients, network, disks and clocks on one heap of (time, order, event).
+//!
+//! Nothing here decides by anything but the seed and the events before: the same seed gives the
+//! same heap, the same steps and the same trace.
+
+mod clients;
+mod machines;
+mod wires;
+
+use crate::checks::{self, Evidence, Findings};
+use crate::faults::{self, Conditions, Scheduled};
+use crate::gossip::{Datagram, Gossip, INTERVAL_US};
+use crate::history::History;
+use crate::network::Network;
+use crate::node::{Node, Setting};
+use crate::random::{Rng, stream};
+use crate::trace::{Sink, Trace};
+use crate::verdict::{Params, Verdict};
+use crate::workload::Workload;
+use rand::Rng as _;
+use starling_node::config::Config;
+use starling_node::store::Lsn;
+use starling_node::wire::api::{Reply, Request, RequestId};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+/// Virtual time in which the cluster must form, microseconds.
+const FORM_MAX_US: u64 = 30_000_000;
+/// Virtual time after healing in which all must be equal, microseconds.
+const CONVERGE_MAX_US: u64 = 30_000_000;
+/// Between looks at whether all is equal, microseconds.
+const LOOK_US: u64 = 500_000;
+/// Time beyond a request's own in which a node that lives must have answered, microseconds.
+const ANSWER_SLACK_US: u64 = 1_000_000;
+/// Events after which a run is given up as endless.
+const EVENTS_MAX: u64 = 20_000_000;
+/// Clients of a run.
+const CLIENTS: usize = 12;
+
+enum Event {
+    GossipRound,
+    Datagram(Datagram),
+    Peer { from: usize, to: usize, bytes: Vec<u8> },
+    Synced { node: usize, life: u64, upto: Lsn },
+    Tick { node: usize, life: u64 },
+    Faults,
+    Client(usize),
+    GiveUp(RequestId),
+}
+
+struct Entry {
+    at_us: u64,
+    class: u8,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at_us, self.class, self.order).cmp(&(other.at_us, other.class, other.order))
+    }
+}
+
+/// Who waits for the answer to a request.
+enum Asker {
+    /// The harness itself.
+    Harness,
+    /// A client, for the operation at that place in the history.
+    Client(usize),
+}
+
+/// Which part of the run it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Forming,
+    Faults,
+    Healed,
+}
+
+/// A run.
+pub struct World {
+    params: Params,
+    now_us: u64,
+    phase: Phase,
+    heap: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+    events: u64,
+    nodes: Vec<Node>,
+    gossip: Gossip,
+    network: Network,
+    conditions: Conditions,
+    faults: Vec<Scheduled>,
+    faults_from_us: u64,
+    disk_rng: Rng,
+    workload: Workload,
+    clients_until_us: u64,
+    history: History,
+    asked: BTreeMap<RequestId, Asker>,
+    last_request: u64,
+    harness_reply: Option<Reply>,
+    trace: Trace,
+    findings: Findings,
+}
+
+/// Runs one seed on this thread, whose randomness it takes over. The thread should be new and end
+/// with the run.
+pub fn run(params: Params, sink: Option<Sink>) -> Verdict {
+    crate::random::take_over(params.seed);
+    World::new(params, sink).run()
+}
+
+/// The faults that the seed draws, as they are printed.
+pub fn planned(params: &Params) -> Vec<String> {
+    let mut rng = stream(params.seed, "faults");
+    let faults = faults::draw(&mut rng, params.nodes, params.seconds);
+    faults.iter().map(ToString::to_string).collect()
+}
+
+impl World {
+    fn new(params: Params, sink: Option<Sink>) -> Self {
+        let seed = params.seed;
+        let mut rng = stream(seed, "setting");
+        let count = params.nodes;
+        let zones: Vec<usize> = (0..count)
+            .map(|node| match node {
+                0..3 => node,
+                _ => rng.random_range(0..3),
+            })
+            .collect();
+        let setting = Setting::draw(&mut rng);
+        let node = |node: usize| {
+            let mut config = Config::new(format!("n{node}"));
+            setting.apply(&mut config);
+            config.mutant = params.mutant;
+            Node::new(config, format!("z{}", zones[node]), stream(seed, &format!("node {node}")))
+        };
+        World {
+            now_us: 0,
+            phase: Phase::Forming,
+            heap: BinaryHeap::new(),
+            order: 0,
+            events: 0,
+            nodes: (0..count).map(node).collect(),
+            gossip: Gossip::new(count),
+            network: Network::draw(stream(seed, "network"), &zones),
+            conditions: Conditions::fair(count),
+            faults: faults::draw(&mut stream(seed, "faults"), count, params.seconds),
+            faults_from_us: 0,
+            disk_rng: stream(seed, "disks"),
+            workload: Workload::new(stream(seed, "workload"), CLIENTS),
+            clients_until_us: 0,
+            history: History::default(),
+            asked: BTreeMap::new(),
+            last_request: 0,
+            harness_reply: None,
+            trace: Trace::new(sink),
+            findings: Findings::default(),
+            params,
+        }
+    }
+
+    fn run(mut self) -> Verdict {
+        self.describe();
+        if self.form() {
+            self.break_things();
+            if self.heal() {
+                self.read_back();
+            }
+        }
+        self.judge()
+    }
+
+    /// Writes what was drawn before anything happens.
+    fn describe(&mut self) {
+        self.trace.add(0, format_args!("run {:?}", self.params));
+        for node in &self.nodes {
+            self.trace.add(0, format_args!("node {node}"));
+        }
+        for fault in &self.faults {
+            self.trace.add(0, format_args!("fault {fault}"));
+        }
+    }
+
+    /// Starts all nodes and forms the first layout. Whether the cluster serves in time.
+    fn form(&mut self) -> bool {
+        for node in 0..self.nodes.len() {
+            let after_us = self.disk_rng.random_range(0..INTERVAL_US / 1_000) * 1_000;
+            self.run_until(self.now_us + after_us);
+            self.start(node);
+        }
+        while self.now_us < FORM_MAX_US {
+            self.run_until(self.now_us + LOOK_US);
+            if self.nodes.iter().all(Node::is_ready) {
+                return true;
+            }
+            let expect_members = self.nodes.len() as u16;
+            self.ask_harness(0, Request::FormLayout { expect_members });
+        }
+        let why = format!("no layout in force everywhere; last answer {:?}", self.harness_reply);
+        self.findings.violation("cluster_forms", why);
+        false
+    }
+
+    fn break_things(&mut self) {
+        self.phase = Phase::Faults;
+        self.now_us = self.now_us.next_multiple_of(1_000);
+        self.faults_from_us = self.now_us;
+        let until_us = self.now_us + self.params.seconds * 1_000_000;
+        self.clients_until_us = until_us;
+        let mut changes: Vec<u64> =
+            self.faults.iter().flat_map(|fault| [fault.from_us, fault.until_us]).collect();
+        changes.sort_unstable();
+        changes.dedup();
+        for change in changes {
+            self.push(self.now_us + change, Event::Faults);
+        }
+        for client in 0..CLIENTS {
+            let pause_us = self.workload.pause_us();
+            self.push(self.now_us + pause_us, Event::Client(client));
+        }
+        self.run_until(until_us);
+    }
+
+    /// Ends all faults and waits until hints are gone and replicas equal. Whether they are in
+    /// time.
+    fn heal(&mut self) -> bool {
+        self.phase = Phase::Healed;
+        self.trace.add(self.now_us, format_args!("heal"));
+        self.lay_conditions(Conditions::fair(self.nodes.len()));
+        let (from_us, until_us) = (self.now_us, self.now_us + CONVERGE_MAX_US);
+        loop {
+            self.run_until(self.now_us + LOOK_US);
+            let settled = self.asked.is_empty() && self.is_converged();
+            if settled || self.now_us >= until_us || self.endless() {
+                self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
+                return settled;
+            }
+        }
+    }
+
+    /// Reads every object from all owners as clients do.
+    fn read_back(&mut self) {
+        let objects: BTreeSet<_> =
+            self.history.records.iter().map(|record| record.intent.object.clone()).collect();
+        for object in objects {
+            let node = self.workload.pick(self.nodes.len());
+            let query = checks::reads_agree::query(&object);
+            let options = checks::reads_agree::options();
+            let request = Request::Read { object: object.clone(), query, options };
+            self.harness_reply = None;
+            self.ask_harness(node, request);
+            let until_us = self.now_us + 2_000_000;
+            while self.harness_reply.is_none() && self.now_us < until_us && !self.endless() {
+                self.run_until(self.now_us + 1_000);
+            }
+            let reply = self.harness_reply.take();
+            checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
+        }
+    }
+
+    fn judge(mut self) -> Verdict {
+        if self.endless() {
+            self.findings.violation("ends", format!("{EVENTS_MAX} events and no end"));
+        }
+        if self.phase == Phase::Healed {
+            let evidence = Evidence::new(&self.history, &self.nodes);
+            checks::all(&evidence, &mut self.findings);
+        }
+        self.nodes.iter_mut().for_each(Node::collect_metrics);
+        for node in &self.nodes {
+            for (name, value) in node.counted() {
+                self.findings.count(name, value);
+            }
+        }
+        self.findings.count("events", self.events);
+        self.findings.count("virtual_us", self.now_us);
+        let hash = self.trace.digest();
+        let faults = self.faults.iter().map(ToString::to_string).collect();
+        if let Err(error) = self.trace.finish() {
+            self.findings.violation("trace", format!("could not be written: {error}"));
+        }
+        Verdict::new(&self.params, hash, faults, self.findings)
+    }
+
+    fn push(&mut self, at_us: u64, event: Event) {
+        let class = u8::from(!matches!(event, Event::GossipRound));
+        self.order += 1;
+        self.heap.push(Reverse(Entry { at_us, class, order: self.order, event }));
+    }
+
+    fn endless(&self) -> bool {
+        self.events > EVENTS_MAX
+    }
+
+    fn run_until(&mut self, until_us: u64) {
+        while let Some(Reverse(entry)) = self.heap.peek() {
+            if entry.at_us > until_us || self.endless() {
+                break;
+            }
+            let Some(Reverse(entry)) = self.heap.pop() else { break };
+            self.now_us = self.now_us.max(entry.at_us);
+            self.events += 1;
+            self.handle(entry.event);
+        }
+        self.now_us = self.now_us.max(until_us);
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::GossipRound => self.gossip_round(),
+            Event::Datagram(datagram) => self.datagram(&datagram),
+            Event::Peer { from, to, bytes } => self.peer(from, to, &bytes),
+            Event::Synced { node, life, upto } => self.synced(node, life, upto),
+            Event::Tick { node, life } => self.tick(node, life),
+            Event::Faults => self.faults_changed(),
+            Event::Client(client) => self.client(client),
+            Event::GiveUp(id) => self.give_up(id),
+        }
+    }
+
+    fn is_converged(&self) -> bool {
+        self.nodes.iter().all(|node| node.is_ready() && node.hints_pending() == 0)
+            && checks::replicas_equal::first_difference(&self.nodes).is_none()
+    }
+}

@@ -1,0 +1,112 @@
+//! What passes between nodes: peer messages, encoded as on a real wire, and gossip.
+
+use super::{Event, World};
+use crate::gossip::{Datagram, INTERVAL_US};
+use crate::names;
+use crate::network::Kind;
+use crate::node::Node;
+use starling_node::core::Input;
+use starling_node::crdt::NodeId;
+use starling_node::wire::codec;
+use starling_node::wire::peer::PeerMessage;
+use xxhash_rust::xxh3::xxh3_64;
+
+impl World {
+    pub(super) fn send(&mut self, from: usize, to: NodeId, message: &PeerMessage) {
+        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else {
+            self.findings.violation("sends_to_members", format!("{from} sent to unknown {to}"));
+            return;
+        };
+        let bytes = codec::encode(message);
+        self.findings.count("messages", 1);
+        self.findings.count("message_bytes", bytes.len() as u64);
+        if from == to {
+            self.push(self.now_us, Event::Peer { from, to, bytes });
+            return;
+        }
+        let link = self.conditions.links[from][to];
+        let arrivals = self.network.route(self.now_us, (from, to), &link, Kind::Stream);
+        self.findings.count("messages_lost", u64::from(arrivals.iter().count() == 0));
+        for at_us in arrivals.iter() {
+            self.push(at_us, Event::Peer { from, to, bytes: bytes.clone() });
+        }
+    }
+
+    pub(super) fn peer(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        if !self.nodes[to].is_up() {
+            return;
+        }
+        let message: PeerMessage = match codec::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.findings.violation("codec", format!("a sent message is refused: {error}"));
+                return;
+            }
+        };
+        let hash = xxh3_64(bytes);
+        let what = names::body(&message.body);
+        self.trace.add(
+            self.now_us,
+            format_args!(
+                "{} < {} {what} {} bytes {hash:016x}",
+                self.nodes[to],
+                self.nodes[from],
+                bytes.len()
+            ),
+        );
+        let from = self.nodes[from].id();
+        self.step(to, Input::Peer(from, message));
+    }
+
+    pub(super) fn gossip_round(&mut self) {
+        let now_us = self.now_us;
+        let due = |node: &Node| node.is_up() && node.gossip_due_us == Some(now_us);
+        let nodes: Vec<usize> =
+            (0..self.nodes.len()).filter(|node| due(&self.nodes[*node])).collect();
+        if nodes.is_empty() {
+            return;
+        }
+        self.gossip.tick(self.now_us, &nodes);
+        for node in &nodes {
+            self.nodes[*node].gossip_due_us = Some(self.now_us + INTERVAL_US);
+        }
+        self.push(self.now_us + INTERVAL_US, Event::GossipRound);
+        self.send_gossip();
+        for node in nodes {
+            self.show_members(node);
+        }
+    }
+
+    pub(super) fn datagram(&mut self, datagram: &Datagram) {
+        if self.nodes[datagram.to].is_up() {
+            let hash = xxh3_64(&datagram.bytes);
+            let (to, from) = (&self.nodes[datagram.to], &self.nodes[datagram.from]);
+            self.trace.add(self.now_us, format_args!("{to} < {from} gossip {hash:016x}"));
+            self.gossip.deliver(self.now_us, datagram);
+            self.send_gossip();
+        }
+    }
+
+    pub(super) fn send_gossip(&mut self) {
+        for datagram in self.gossip.take_sent() {
+            self.findings.count("gossip_datagrams", 1);
+            self.findings.count("gossip_bytes", datagram.bytes.len() as u64);
+            let (from, to) = (datagram.from, datagram.to);
+            let link = self.conditions.links[from][to];
+            let arrivals = self.network.route(self.now_us, (from, to), &link, Kind::Datagram);
+            for at_us in arrivals.iter() {
+                let bytes = datagram.bytes.clone();
+                self.push(at_us, Event::Datagram(Datagram { from, to, bytes }));
+            }
+        }
+    }
+
+    pub(super) fn show_members(&mut self, node: usize) {
+        let view = self.gossip.view(node);
+        if self.nodes[node].take_view(&view) {
+            let names = names::members(&view);
+            self.trace.add(self.now_us, format_args!("{} members {names}", self.nodes[node]));
+            self.step(node, Input::Members(view));
+        }
+    }
+}
