@@ -137,6 +137,11 @@ impl Node {
         self.core().map_or(0, Core::hints_pending)
     }
 
+    /// How many members gossip hears, itself included.
+    pub fn heard(&self) -> usize {
+        self.view.iter().filter(|member| member.alive).count()
+    }
+
     /// The layout in force.
     pub fn layout(&self) -> Option<&Arc<Layout>> {
         self.core().and_then(Core::layout)

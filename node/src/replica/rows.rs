@@ -154,6 +154,9 @@ pub fn scan_members<S: Store>(
 }
 
 /// The whole object, for small sets and checks.
+///
+/// # Errors
+/// A row could not be read or failed its check.
 pub fn load_whole<S: Store>(store: &S, object: &ObjectId) -> Result<(Header, Object), StoreError> {
     let (header, _) = load(store, object)?;
     let mut whole = header.object.clone();

@@ -28,7 +28,7 @@ fn elements(records: &[&Record]) -> BTreeSet<Vec<u8>> {
     records.iter().flat_map(|record| added(record)).cloned().collect()
 }
 
-fn added<'a>(record: &'a Record) -> Vec<&'a Vec<u8>> {
+fn added(record: &Record) -> Vec<&Vec<u8>> {
     match record.possible_write() {
         Some(ObjectOp::Kv(KvOp::Put { value, .. })) => vec![value],
         Some(ObjectOp::Set(SetOp::Update { add, .. })) => add.iter().collect(),

@@ -244,9 +244,24 @@ impl World {
             let settled = self.asked.is_empty() && self.is_converged();
             if settled || self.now_us >= until_us || self.endless() {
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
+                if !settled {
+                    self.not_settled();
+                }
                 return settled;
             }
         }
+    }
+
+    fn not_settled(&mut self) {
+        let seconds = CONVERGE_MAX_US / 1_000_000;
+        let of = |node: &Node| {
+            let (hints, heard) = (node.hints_pending(), node.heard());
+            format!("{node} owes {hints} hints and hears {heard}")
+        };
+        let nodes: Vec<String> = self.nodes.iter().map(of).collect();
+        let (open, nodes) = (self.asked.len(), nodes.join(", "));
+        let why = format!("not at rest after {seconds} s: {open} requests open; {nodes}");
+        self.findings.violation("heals_in_time", why);
     }
 
     /// Reads every object from all owners as clients do.
@@ -329,8 +344,12 @@ impl World {
         }
     }
 
+    /// Whether nodes hear each other, owe nothing and hold the same.
     fn is_converged(&self) -> bool {
-        self.nodes.iter().all(|node| node.is_ready() && node.hints_pending() == 0)
+        let at_rest = |node: &Node| {
+            node.is_ready() && node.hints_pending() == 0 && node.heard() == self.nodes.len()
+        };
+        self.nodes.iter().all(at_rest)
             && checks::replicas_equal::first_difference(&self.nodes).is_none()
     }
 }
