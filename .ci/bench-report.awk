@@ -106,7 +106,7 @@ function markdown(   i, j, part, middle, line) {
             " | " sprintf("%.3f", bytes[sizes[sets]] / bytes[sizes[1]]) " |"
     }
     if (points) print "\n```"
-    for (i = 1; i <= points; i++) print command[order[i]]
+    for (i = 1; i <= points; i++) if (!told[command[order[i]]]++) print command[order[i]]
     if (sets) print "cargo bench -p starling-node --bench objects"
     if (points) print "```"
 }
