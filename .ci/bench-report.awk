@@ -14,7 +14,11 @@ $1 != "result" {
 }
 $3 == "ratio" { ratio[$2] = $4; next }
 $2 == "set_add_bytes" { bytes[$3] = $4; next }
-$2 == "small_memory" { small[$3] = $4; spread[$3] = $5 "–" $6; small_order[++smalls] = $3; next }
+$2 ~ /^small_/ {
+    small[$2, $3] = $4; spread[$2, $3] = $5 "–" $6
+    if (!($3 in op)) { op[$3]; small_order[++smalls] = $3 }
+    next
+}
 { add[$2, $3] = $4; spread[$2, $3] = $5 "–" $6; if (!($3 in size)) { size[$3]; sizes[++sets] = $3 } }
 END { if (form == "json") json(); else markdown() }
 
@@ -67,6 +71,10 @@ function ms(values, point,   r) {
 }
 function or_dash(text) { return text == "" ? "–" : text }
 
+function core(store, name) {
+    return thousands(small[store, name]) " (" spread[store, name] ") | " \
+        thousands(1e9 / small[store, name])
+}
 function markdown(   i, j, part, middle, line) {
     for (i = 1; i <= places; i++) print "- " where_order[i] ": " where[where_order[i]]
     if (points) {
@@ -83,12 +91,13 @@ function markdown(   i, j, part, middle, line) {
         print line " |"
     }
     if (smalls) {
-        print "\n| the core alone, memory store | ns (confidence interval) | per second |"
-        print "|---|---:|---:|"
+        print "\n| the core alone | memory store, ns | per second | RocksDB, ns, without the sync " \
+            "| per second |"
+        print "|---|---:|---:|---:|---:|"
     }
     for (i = 1; i <= smalls; i++) {
-        print "| " small_order[i] " | " thousands(small[small_order[i]]) " (" \
-            spread[small_order[i]] ") | " thousands(1e9 / small[small_order[i]]) " |"
+        print "| " small_order[i] " | " core("small_memory", small_order[i]) " | " \
+            core("small_rocksdb", small_order[i]) " |"
     }
     if (sets) {
         print "\n| one add to a set of | memory store, ns | RocksDB, ns, without the sync " \
@@ -106,7 +115,7 @@ function markdown(   i, j, part, middle, line) {
             " | " sprintf("%.3f", bytes[sizes[sets]] / bytes[sizes[1]]) " |"
     }
     if (points) print "\n```"
-    for (i = 1; i <= points; i++) print command[order[i]]
+    for (i = 1; i <= points; i++) if (!told[command[order[i]]]++) print command[order[i]]
     if (sets) print "cargo bench -p starling-node --bench objects"
     if (points) print "```"
 }
@@ -133,7 +142,10 @@ function json(   i, j, r, part, found, text) {
         print text "], \"command\": " quoted(command[order[i]]) "}" (i < points ? "," : "")
     }
     print "  ],\n  \"core_ns\": {"
-    for (i = 1; i <= smalls; i++) print "    " quoted(small_order[i]) ": " small[small_order[i]] (i < smalls ? "," : "")
+    for (i = 1; i <= smalls; i++) {
+        print "    " quoted(small_order[i]) ": {\"memory\": " small["small_memory", small_order[i]] \
+            ", \"rocksdb\": " small["small_rocksdb", small_order[i]] "}" (i < smalls ? "," : "")
+    }
     print "  },\n  \"set_adds\": ["
     for (i = 1; i <= sets; i++) {
         print "    {\"members\": " sizes[i] ", \"memory_ns\": " add["set_add_memory", sizes[i]] \

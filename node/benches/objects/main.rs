@@ -1,9 +1,9 @@
 //! The core without its shell: what an operation costs, and that it does not grow with the set.
 //!
-//! One add is timed from `step` to `Reply` in a set of 100, 10,000 and 100,000 members. Adds come
-//! in groups of [`GROUP`] that share one sync, as in group commit; the sync is a real one and
-//! outside the measured time, which is the core's and the store's own. Every group is removed
-//! again, unmeasured, so the set keeps its size. After criterion's report come lines of
+//! One request is timed from `step` to `Reply`; adds in a set of 100, 10,000 and 100,000 members.
+//! Requests come in groups of [`GROUP`] that share one sync, as in group commit; the sync is a real
+//! one and outside the measured time, which is the core's and the store's own. Every group of adds
+//! is removed again, unmeasured, so the set keeps its size. After criterion's report come lines of
 //! tab-separated `result`, name and figures, in nanoseconds and bytes, for `.ci/bench`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures time, reads its report.
 
@@ -18,8 +18,9 @@ use node::Node;
 use starling_node::crdt::{CounterOp, KvOp, ObjectOp, Observed, SetOp, TypeTag};
 use starling_node::store::Store;
 use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply, Request};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,9 +39,10 @@ fn main() {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
-    small_objects(&mut criterion);
-    set_adds(&mut criterion, "set_add_memory", Node::in_memory);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target is writable");
+    small_objects(&mut criterion, "small_memory", Node::in_memory());
+    small_objects(&mut criterion, "small_rocksdb", Node::on_disk(&dir.path().join("small")));
+    set_adds(&mut criterion, "set_add_memory", Node::in_memory);
     let mut stores = 0;
     set_adds(&mut criterion, "set_add_rocksdb", || {
         stores += 1;
@@ -78,29 +80,28 @@ fn set_adds<S: Store>(criterion: &mut Criterion, name: &str, mut node: impl FnMu
     }
 }
 
-/// Steps of the core with small objects, on the memory store.
-fn small_objects(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("small_memory");
+/// Reads and writes of small objects.
+fn small_objects<S: Store>(criterion: &mut Criterion, name: &str, mut node: Node<S>) {
+    let mut group = criterion.benchmark_group(name);
     group.throughput(Throughput::Elements(1));
+    for at in 0..KEYS {
+        node.timed([put(at), increment(at)].into_iter());
+    }
     for (name, request) in [
         ("kv_put", put as fn(u64) -> Request),
         ("kv_get", get as fn(u64) -> Request),
         ("counter_add", increment as fn(u64) -> Request),
     ] {
-        let mut node = Node::in_memory();
-        for at in 0..KEYS {
-            node.finish(put(at));
-            node.finish(increment(at));
-        }
         let mut next = 0_u64;
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
-                let keys = (0..count).map(|at| (next + at).wrapping_mul(7_919) % KEYS);
-                let requests: Vec<_> = keys.map(request).collect();
-                next += count;
-                let begun = Instant::now();
-                requests.into_iter().for_each(|request| node.finish(request));
-                begun.elapsed()
+                let mut took = Duration::ZERO;
+                for first in (0..count).step_by(GROUP as usize) {
+                    let group = next..next + GROUP.min(count - first);
+                    next = group.end;
+                    took += node.timed(group.map(|at| request(at.wrapping_mul(7_919) % KEYS)));
+                }
+                took
             });
         });
     }
@@ -109,9 +110,11 @@ fn small_objects(criterion: &mut Criterion) {
 /// Prints what criterion found, the ratio between the largest and the smallest set, and the bytes
 /// that an add sends.
 fn report(reports: &Path) {
-    for name in ["kv_put", "kv_get", "counter_add"] {
-        if let Some((median, low, high)) = median(reports.join("small_memory").join(name)) {
-            println!("result\tsmall_memory\t{name}\t{median:.0}\t{low:.0}\t{high:.0}");
+    for store in ["small_memory", "small_rocksdb"] {
+        for name in ["kv_put", "kv_get", "counter_add"] {
+            if let Some((median, low, high)) = median(reports.join(store).join(name)) {
+                println!("result\t{store}\t{name}\t{median:.0}\t{low:.0}\t{high:.0}");
+            }
         }
     }
     for store in ["set_add_memory", "set_add_rocksdb"] {
@@ -137,7 +140,8 @@ fn median(report: PathBuf) -> Option<(f64, f64, f64)> {
     Some((median["point_estimate"].as_f64()?, bound("lower_bound")?, bound("upper_bound")?))
 }
 
-/// Bytes that one add sends to each of the two peers of three nodes, answers included.
+/// Bytes that one add exchanges with each of the two peers of three nodes, answers included.
+/// Every set has had as many adds as the largest, so that dots are of the same length.
 fn bytes_per_add(size: u64) -> f64 {
     const ADDS: u64 = 200;
     let mut cluster = Cluster::new(3);
@@ -149,7 +153,7 @@ fn bytes_per_add(size: u64) -> f64 {
         assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
         std::mem::take(&mut cluster.sent_bytes)
     };
-    fill(size).for_each(|request| {
+    fill(SIZES[2]).chain(drain(size)).for_each(|request| {
         write(request);
     });
     let sent: u64 = (0..ADDS).map(|at| write(update(&[newcomer(at)], &[]))).sum();
@@ -158,9 +162,21 @@ fn bytes_per_add(size: u64) -> f64 {
 
 /// Requests that make a set of `size` members.
 fn fill(size: u64) -> impl Iterator<Item = Request> {
-    let members: Vec<_> = (0..size).map(|at| format!("member:{at:012}").into_bytes()).collect();
-    let calls: Vec<_> = members.chunks(1_000).map(|some| update(some, &[])).collect();
-    calls.into_iter()
+    calls(0..size).map(|some| update(&some, &[]))
+}
+
+/// Requests that leave `size` members of the largest set.
+fn drain(size: u64) -> impl Iterator<Item = Request> {
+    calls(size..SIZES[2]).map(|some| update(&[], &some))
+}
+
+/// Members in the portions that one call takes.
+fn calls(range: Range<u64>) -> impl Iterator<Item = Vec<Vec<u8>>> {
+    let portions = range.clone().step_by(1_000);
+    portions.map(move |first| {
+        let some = first..range.end.min(first + 1_000);
+        some.map(|at| format!("member:{at:012}").into_bytes()).collect()
+    })
 }
 
 /// A member that [`fill`] does not add, in the middle of those that it does.
