@@ -101,20 +101,25 @@ impl<S: Store> Replica<S> {
         {
             *floor = self.floor;
         }
-        let window = self.window(object, &action).map_err(|error| self.refusal(error))?;
+        let held = rows::load(&self.store, object).map_err(|error| self.refusal(error))?;
+        let window = self.window(object, &held.0, &action).map_err(|error| self.refusal(error))?;
         let next = window.context().highest(self.actor).max(self.floor) + 1;
         let mut mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
         let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
-        let joined = self.join_marked(view, object, &delta, hint_for, true);
+        let joined = self.join_marked(view, object, held, &delta, hint_for, true);
         let header = joined.map_err(|error| self.refusal(error))?;
         Ok(Applied { delta, state: header.object, settled: false })
     }
 
     /// The object as far as the operation looks at it: all of a small one, of a set the members
     /// named.
-    fn window(&self, object: &ObjectId, action: &ObjectOp) -> Result<Object, StoreError> {
-        let (header, _) = rows::load(&self.store, object)?;
-        let mut window = header.object;
+    fn window(
+        &self,
+        object: &ObjectId,
+        header: &rows::Header,
+        action: &ObjectOp,
+    ) -> Result<Object, StoreError> {
+        let mut window = header.object.clone();
         if let (Object::Set(set), ObjectOp::Set(action)) = (&mut window, action) {
             let head = set.header();
             set.covers = Covers::Rows;
@@ -137,19 +142,21 @@ impl<S: Store> Replica<S> {
     ) -> Result<rows::Header, StoreError> {
         self.observe(now, delta);
         let forgetful = self.config.is_mutant(Mutant::ForgetDot).then(|| forget_dots(delta));
-        self.join_marked(view, object, forgetful.as_ref().unwrap_or(delta), hint_for, false)
+        let held = rows::load(&self.store, object)?;
+        self.join_marked(view, object, held, forgetful.as_ref().unwrap_or(delta), hint_for, false)
     }
 
     fn join_marked(
         &mut self,
         view: &View,
         object: &ObjectId,
+        held: (rows::Header, u64),
         delta: &Object,
         hint_for: &[NodeId],
         minted: bool,
     ) -> Result<rows::Header, StoreError> {
         let mut batch = Batch::default();
-        let joined = rows::join(&self.store, object, delta, self.actor, &mut batch)?;
+        let joined = rows::join(&self.store, object, held, delta, self.actor, &mut batch)?;
         let known = joined.own_before.max(self.floor);
         if !minted && delta.context().highest(self.actor) > known {
             // A peer has dots of this actor that this node forgot: it lost writes on disk.

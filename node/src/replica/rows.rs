@@ -186,7 +186,8 @@ pub struct Joined {
     pub own_before: u64,
 }
 
-/// Joins `delta` into the stored object, touching the rows it mentions.
+/// Joins `delta` into the stored object, touching the rows it mentions. `held` is what [`load`]
+/// gives for the object now.
 ///
 /// # Errors
 /// A row could not be read, or the types differ ([`StoreError::Corrupt`]); `batch` is then to be
@@ -194,11 +195,12 @@ pub struct Joined {
 pub fn join<S: Store>(
     store: &S,
     object: &ObjectId,
+    held: (Header, u64),
     delta: &Object,
     own: Actor,
     batch: &mut Batch,
 ) -> Result<Joined, StoreError> {
-    let (mut header, before) = load(store, object)?;
+    let (mut header, before) = held;
     let own_before = header.object.context().highest(own);
     let garbage = match (&mut header, delta) {
         (Header { object: Object::Set(head), count, rows_digest }, Object::Set(delta)) => {
