@@ -170,10 +170,10 @@ async fn check(dev: &Dev, words: &[String], books: &Books) {
     let url = format!("http://127.0.0.1:{}", dev.port);
     let everyone = Options { r: Some(Quorum::All), ..Options::default() };
     let client = Client::connect([url]).expect("a url").with_options(everyone);
-    let counted = books.counted.lock().expect("no panic");
-    let members = books.members.lock().expect("no panic");
-    let values = books.values.lock().expect("no panic");
-    for (kind, told) in [("counted", &*counted), ("members", &*members), ("values", &*values)] {
+    let closed = |book: &Mutex<Told>| std::mem::take(&mut *book.lock().expect("no panic"));
+    let (counted, members) = (closed(&books.counted), closed(&books.members));
+    let values = closed(&books.values);
+    for (kind, told) in [("counted", &counted), ("members", &members), ("values", &values)] {
         let (acked, unknown) = (told.acked.len(), told.unknown.len());
         eprintln!("{kind}: {acked} acknowledged, {unknown} unknown, {} refused", told.refused);
         assert!(acked * 10 > words.len() * 8, "most writes are acknowledged");
