@@ -53,6 +53,10 @@ pub enum Output {
 /// Outputs of a step, in order.
 pub type Outbox = Vec<Output>;
 
+/// A node that does not hear all members of its layout is ready all the same after so long, µs: a
+/// part of the cluster may be away.
+const MEET_US: u64 = 5_000_000;
+
 /// What one node holds of one object.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Audit {
@@ -74,6 +78,9 @@ pub struct Core<S> {
     offer_us: u64,
     sync_asked: Lsn,
     halted: bool,
+    opened_us: u64,
+    /// Whether every member of the layout was heard at once, or there was time enough for it.
+    met: bool,
     metrics: Metrics,
 }
 
@@ -97,6 +104,8 @@ impl<S: Store> Core<S> {
             offer_us: now.mono_us,
             sync_asked: Lsn(0),
             halted: false,
+            opened_us: now.mono_us,
+            met: false,
             metrics: Metrics::default(),
         })
     }
@@ -107,6 +116,7 @@ impl<S: Store> Core<S> {
             return;
         }
         let begun_at = out.len();
+        self.met |= now.mono_us >= self.opened_us + MEET_US;
         match input {
             Input::Client(request, asked) => self.on_client(now, request, asked, out),
             Input::Peer(from, message) => self.on_peer(now, from, message, out),
@@ -116,6 +126,7 @@ impl<S: Store> Core<S> {
             }
             Input::Members(members) => {
                 self.view.members = members;
+                self.meet();
                 self.replica.members_changed(&self.view, now);
             }
             Input::Tick => {
@@ -130,7 +141,9 @@ impl<S: Store> Core<S> {
     /// When a `Tick` is next due, in `mono_us`.
     pub fn deadline(&self) -> Option<u64> {
         let offer = self.has_strangers().then_some(self.offer_us);
-        [self.coordinator.deadline(), self.replica.deadline(), offer].into_iter().flatten().min()
+        let ready = (!self.met).then_some(self.opened_us + MEET_US);
+        let own = [offer, ready].into_iter().flatten();
+        own.chain(self.coordinator.deadline()).chain(self.replica.deadline()).min()
     }
 
     /// Leaves a note that the stop was clean; sync the store up to the returned batch, then drop
@@ -148,9 +161,12 @@ impl<S: Store> Core<S> {
         self.view.layout.as_ref()
     }
 
-    /// Whether the node can serve clients: it is part of a layout.
+    /// Whether the node can serve clients: it is part of a layout, and since it started it has
+    /// heard all other members or waited for them.
     pub fn is_ready(&self) -> bool {
-        !self.halted && self.view.layout.as_ref().is_some_and(|layout| layout.has(self.view.me))
+        self.met
+            && !self.halted
+            && self.view.layout.as_ref().is_some_and(|layout| layout.has(self.view.me))
     }
 
     /// Values of all metrics, gauges refreshed.
@@ -324,10 +340,18 @@ impl<S: Store> Core<S> {
         self.adopt(layout, Some(request)).map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
+    fn meet(&mut self) {
+        let heard = |layout: &Arc<Layout>| {
+            layout.members.iter().all(|member| self.view.is_alive(member.id))
+        };
+        self.met |= self.view.layout.as_ref().is_some_and(heard);
+    }
+
     fn adopt(&mut self, layout: Layout, request: Option<RequestId>) -> Result<(), StoreError> {
         let lsn = self.replica.keep_layout(&layout)?;
         self.forming = Some((lsn, request));
         self.view.set_layout(Arc::new(layout));
+        self.meet();
         Ok(())
     }
 

@@ -56,6 +56,7 @@ fn a_killed_node_is_reported_the_others_serve_and_the_printed_command_brings_it_
         let probe = Command::new("sh").args(["-c", &probe]).output().expect("sh is there");
         probe.stdout == b"200"
     });
+    until("it has met the others", || dev.curl(1, "/readyz").contains("\"ready\":true"));
     assert_eq!(dev.curl(1, "/v1/kv/b/k"), "while-away");
     signal(node.id(), "TERM");
     assert!(node.wait().expect("it is a child").success());
