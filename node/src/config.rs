@@ -37,7 +37,7 @@ pub enum Mutant {
     AckBeforeSync,
     /// Forget a hint mark instead of writing it, and never compare trees.
     DropHint,
-    /// Leave the new dots out of the context when joining a delta.
+    /// Forget the dots that a delta removed when joining it.
     ForgetDot,
 }
 

@@ -54,7 +54,7 @@ enum Bug {
     AckBeforeSync,
     /// Forget hints instead of writing them, and never compare trees
     DropHint,
-    /// Leave the new dots out of the context when joining a delta
+    /// Forget the dots that a delta removed when joining it
     ForgetDot,
 }
 
