@@ -143,7 +143,7 @@ impl Coordinator {
                 write.on_join_refused(from);
             }
             (Op::Read(read, _), PeerBody::Got { outcome: got, .. }) => {
-                outcome = read.on_got(view, op, from, got, &mut doing);
+                outcome = read.on_got(op, from, got, &mut doing);
             }
             (Op::Explain(explain, _), PeerBody::Inspected { report, .. }) => {
                 explain.on_report(view, from, *report, &mut doing);

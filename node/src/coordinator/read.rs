@@ -131,7 +131,6 @@ impl Read {
     /// A replica answers.
     pub(super) fn on_got(
         &mut self,
-        view: &View,
         op: OpId,
         from: NodeId,
         outcome: Result<Answer, Refusal>,
@@ -151,7 +150,7 @@ impl Read {
                 self.last_refusal = Some(refusal);
             }
         }
-        self.evaluate(view, op, doing)
+        self.evaluate(op, doing)
     }
 
     fn counts(&self, node: &NodeId, answer: &Answer) -> bool {
@@ -165,7 +164,7 @@ impl Read {
             .filter(|(node, answer)| self.counts(node, answer))
     }
 
-    fn evaluate(&mut self, view: &View, op: OpId, doing: &mut Doing) -> Option<Outcome> {
+    fn evaluate(&mut self, op: OpId, doing: &mut Doing) -> Option<Outcome> {
         let owners = self.valid().filter(|(node, _)| self.list.owners().contains(node)).count();
         let enough = self.valid().count() >= self.needs.r && owners >= self.needs.pr;
         if !enough {
@@ -197,7 +196,7 @@ impl Read {
         if waiting {
             return None;
         }
-        Some(self.finish(view, diverged, doing))
+        Some(self.finish(diverged, doing))
     }
 
     fn too_few(&self) -> Outcome {
@@ -229,11 +228,11 @@ impl Read {
         None
     }
 
-    fn finish(&self, view: &View, diverged: bool, doing: &mut Doing) -> Outcome {
+    fn finish(&self, diverged: bool, doing: &mut Doing) -> Outcome {
         let states: Vec<&Answer> =
             self.valid().map(|(_, answer)| answer).filter(|a| a.state.is_some()).collect();
         let (object, more) = merge(&states, &self.query, self.object.tag);
-        let repaired = if diverged { self.repair(view, &object, doing) } else { 0 };
+        let repaired = if diverged { self.repair(&object, doing) } else { 0 };
         let count = states.iter().map(|answer| answer.count).max().unwrap_or(0);
         let (present, next) = presence(&object, &self.query, count, more, diverged);
         let result = ReadResult {
@@ -250,7 +249,7 @@ impl Read {
     }
 
     /// Brings the owners that answered with another digest up to date.
-    fn repair(&self, _view: &View, merged: &Object, doing: &mut Doing) -> u32 {
+    fn repair(&self, merged: &Object, doing: &mut Doing) -> u32 {
         let owners: Vec<(NodeId, u64)> = self
             .valid()
             .filter(|(node, _)| self.list.owners().contains(node))

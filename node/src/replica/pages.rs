@@ -6,15 +6,14 @@
 //! this life, and if the sender forgot nothing in between, so both are checked.
 
 use super::Replica;
-use super::rows::{self, RowRange};
+use super::rows;
 use crate::cluster::View;
 use crate::crdt::set::Covers;
 use crate::crdt::{NodeId, Object, ObjectId, Set};
-use crate::store::{Store, StoreError, Visit};
+use crate::store::{Store, StoreError};
 use crate::time::Time;
 use crate::wire::peer::PeerBody;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 /// Rows in one page.
 const PAGE_ROWS: usize = 1_024;
@@ -46,24 +45,8 @@ impl<S: Store> Replica<S> {
         let Object::Set(head) = &header.object else {
             return Err(StoreError::Corrupt(format!("{object} has no rows")));
         };
-        let mut page = head.header();
-        let mut more = false;
-        let range = RowRange {
-            from: after.as_deref().map_or(Bound::Unbounded, Bound::Excluded),
-            ..RowRange::ALL
-        };
-        rows::scan_members(&self.store, object, head, range, &mut |member, dots| {
-            if page.rows.len() == PAGE_ROWS {
-                more = true;
-                return Visit::Stop;
-            }
-            if !dots.is_empty() {
-                page.rows.insert(member.to_vec(), dots);
-            }
-            Visit::Next
-        })?;
+        let (page, more) = self.set_page(object, head, after.as_deref(), b"", PAGE_ROWS)?;
         let next = page.rows.keys().next_back().filter(|_| more).cloned();
-        page.covers = Covers::Range { after, upto: next.clone() };
         Ok(PeerBody::Rows { object: object.clone(), page: Object::Set(page), next })
     }
 

@@ -38,7 +38,8 @@ impl<S: Store> Replica<S> {
                 Object::Set(part)
             }
             (Object::Set(head), ReadQuery::Page { after, prefix, limit }) => {
-                let (part, more) = self.set_page(object, head, after.as_deref(), prefix, *limit)?;
+                let limit = (*limit).min(LIMIT_MAX) as usize;
+                let (part, more) = self.set_page(object, head, after.as_deref(), prefix, limit)?;
                 answer.more = more;
                 Object::Set(part)
             }
@@ -47,17 +48,17 @@ impl<S: Store> Replica<S> {
         Ok(answer)
     }
 
-    fn set_page(
+    /// Up to `limit` visible members behind `after` with that prefix, and whether there are more.
+    pub(super) fn set_page(
         &self,
         object: &ObjectId,
         head: &Set,
         after: Option<&[u8]>,
         prefix: &[u8],
-        limit: u32,
+        limit: usize,
     ) -> Result<(Set, bool), StoreError> {
         let mut page = head.header();
         let mut more = false;
-        let limit = limit.min(LIMIT_MAX) as usize;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = RowRange { from, upto: None, prefix };
         rows::scan_members(&self.store, object, head, range, &mut |member, dots| {
