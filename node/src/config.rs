@@ -23,6 +23,9 @@ pub struct Config {
     /// Between comparisons of digest trees with one peer after another, ms. Shorter heals what
     /// hints missed sooner, and costs traffic even when all is equal. 1,000 to 600,000.
     pub exchange_ms: u32,
+    /// Between batches of 256 rows that are read only to see whether they are intact, ms. Shorter
+    /// finds damage sooner, and reads more. At 1,000 a million rows take 65 minutes. 10 to 600,000.
+    pub scrub_ms: u32,
     /// Client requests open at once; more are refused with `429`.
     pub requests_max: usize,
     /// A known bug put back on purpose, to prove that the simulator finds it.
@@ -30,20 +33,45 @@ pub struct Config {
     pub mutant: Option<Mutant>,
 }
 
-/// Known bugs that can be put back on purpose.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mutant {
-    /// Acknowledge a write before its group commit.
-    AckBeforeSync,
-    /// Forget a hint mark instead of writing it, and never compare trees.
-    DropHint,
-    /// Forget the dots that a delta removed when joining it.
-    ForgetDot,
+macro_rules! mutants {
+    ($($mutant:ident $name:literal $what:literal;)*) => {
+        /// Known bugs that can be put back on purpose.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Mutant { $(#[doc = $what] $mutant,)* }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Mutant] = &[$(Mutant::$mutant,)*];
+
+            /// As it is named on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Mutant::$mutant => $name,)* }
+            }
+
+            /// What is wrong with it.
+            pub fn what(self) -> &'static str {
+                match self { $(Mutant::$mutant => $what,)* }
+            }
+        }
+    };
 }
 
-impl Mutant {
-    /// All of them.
-    pub const ALL: [Mutant; 3] = [Mutant::AckBeforeSync, Mutant::DropHint, Mutant::ForgetDot];
+mutants! {
+    SkipSync "skip-sync" "Acknowledge without a group commit.";
+    AckBeforeW "ack-before-w" "Acknowledge with the first copy and say that there are W.";
+    WallClockLww "wall-clock-lww" "Of concurrent values keep the one with the latest wall time.";
+    DropHint "drop-hint" "Forget a hint mark instead of writing it, and never compare trees.";
+    WrongMax "wrong-max" "In a counter keep the tally of the higher sum, not the newer one.";
+    ForgetDot "forget-dot" "Forget the dots that a delta removed when joining it.";
+    CollectEarly "collect-early" "Collect a stand-in's copy before it was handed over.";
+    StaleLayout "stale-layout" "After a restart work with the owners of an earlier layout.";
+    DoubleCount "double-count" "Apply an operation again that the network delivers again.";
+    ReuseActor "reuse-actor" "Begin each life of a node with the same epoch.";
+    CountNotFound "count-not-found" "Count a stand-in's \"not found\" as a read of a replica.";
+    IgnoreSyncError "ignore-sync-error" "Take a sync that failed for one that succeeded.";
+    BlindDigest "blind-digest" "Leave some objects out of the digest trees.";
+    DeadlineAsFailure "deadline-as-failure" "Call a write failed whose deadline passed.";
+    RepairWrongNode "repair-wrong-node" "Send what a replica lacks to another one.";
 }
 
 impl Config {
@@ -56,6 +84,7 @@ impl Config {
             hint_retry_ms: 1_000,
             hints_max: 1_000_000,
             exchange_ms: 60_000,
+            scrub_ms: 1_000,
             requests_max: 10_000,
             #[cfg(feature = "mutants")]
             mutant: None,

@@ -4,7 +4,7 @@
 //! from outside; randomness only as a seed. Acknowledgements wait for `Synced`.
 
 use crate::cluster::{Member, MembershipView, View};
-use crate::config::Config;
+use crate::config::{Config, Mutant};
 use crate::coordinator::Coordinator;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::metrics::{Metric, Metrics};
@@ -29,6 +29,8 @@ pub enum Input {
     Peer(NodeId, PeerMessage),
     /// Every batch up to this one is on disk.
     Synced(Lsn),
+    /// A sync failed: what is on disk is unknown. The node halts.
+    SyncFailed(String),
     /// Members or their liveness changed.
     Members(MembershipView),
     /// `deadline()` has come.
@@ -79,6 +81,8 @@ pub struct Core<S> {
     sync_asked: Lsn,
     halted: bool,
     opened_us: u64,
+    /// Whether a layout was on disk and failed its check.
+    layout_lost: bool,
     /// Whether every member of the layout was heard at once, or there was time enough for it.
     met: bool,
     metrics: Metrics,
@@ -93,10 +97,22 @@ impl<S: Store> Core<S> {
     pub fn open(config: Config, store: S, now: Time, seed: u64) -> Result<Self, StoreError> {
         let mut view = View::new(config.id());
         let replica = Replica::open(config.clone(), store, &mut view, seed)?;
-        if let Some(layout) = replica.stored_layout()? {
-            view.set_layout(Arc::new(layout));
+        let (layout, layout_lost) = match replica.stored_layout() {
+            Ok(layout) => (layout, false),
+            // The others know it: the node serves nothing until one of them has sent it.
+            Err(StoreError::Corrupt(_)) => (None, true),
+            Err(error) => return Err(error),
+        };
+        if let Some(layout) = layout {
+            let id = layout.id();
+            match config.is_mutant(Mutant::StaleLayout) {
+                true => view.set_layout(Arc::new(without_last(layout))),
+                false => view.set_layout(Arc::new(layout)),
+            }
+            view.layout_id = id;
         }
         Ok(Core {
+            layout_lost,
             view,
             replica,
             coordinator: Coordinator::new(config, seed),
@@ -124,6 +140,7 @@ impl<S: Store> Core<S> {
                 self.replica.synced(lsn);
                 self.on_synced(lsn, out);
             }
+            Input::SyncFailed(why) => self.replica.sync_failed(why),
             Input::Members(members) => {
                 self.view.members = members;
                 self.meet();
@@ -146,14 +163,11 @@ impl<S: Store> Core<S> {
         own.chain(self.coordinator.deadline()).chain(self.replica.deadline()).min()
     }
 
-    /// Leaves a note that the stop was clean; sync the store up to the returned batch, then drop
-    /// the core. No step may follow.
-    ///
-    /// # Errors
-    /// The note could not be written; the next start takes a new epoch, which is safe.
-    pub fn close(&mut self) -> Result<Lsn, StoreError> {
+    /// Ends the node in order: sync the store up to the returned batch, then drop the core. No
+    /// step may follow.
+    pub fn close(&mut self) -> Lsn {
         self.halted = true;
-        self.replica.close()
+        self.replica.written()
     }
 
     /// The layout in force.
@@ -203,6 +217,11 @@ impl<S: Store> Core<S> {
         let owner = self.view.owns(object);
         let audit = |(digest, object)| Audit { digest, object, owner };
         Ok(audit_store(&self.replica.store, object)?.map(audit))
+    }
+
+    /// Objects known to be damaged on this node's disk and not mended yet.
+    pub fn damaged(&self) -> u64 {
+        self.replica.damaged()
     }
 
     /// Hint marks waiting, for checks.
@@ -319,6 +338,12 @@ impl<S: Store> Core<S> {
             let version = layout.version;
             return Err(Failure::Conflict(format!("the cluster has layout version {version}")));
         }
+        if self.layout_lost {
+            return Err(Failure::Conflict(
+                "the layout on this node's disk is damaged: it waits for a member that has it"
+                    .into(),
+            ));
+        }
         let alive: Vec<&Member> = self.view.members.iter().filter(|m| m.alive).collect();
         if alive.len() < usize::from(expect.max(1)) {
             let count = alive.len();
@@ -350,6 +375,7 @@ impl<S: Store> Core<S> {
     fn adopt(&mut self, layout: Layout, request: Option<RequestId>) -> Result<(), StoreError> {
         let lsn = self.replica.keep_layout(&layout)?;
         self.forming = Some((lsn, request));
+        self.layout_lost = false;
         self.view.set_layout(Arc::new(layout));
         self.meet();
         Ok(())
@@ -433,6 +459,15 @@ pub fn audit_store<S: Store>(
     object: &ObjectId,
 ) -> Result<Option<(u64, Object)>, StoreError> {
     crate::replica::load_audited(store, object)
+}
+
+/// What a buggy node would go on with: the layout from before its last member came.
+fn without_last(layout: Layout) -> Layout {
+    let mut members = layout.members;
+    if members.len() > 1 {
+        members.pop();
+    }
+    Layout::first(members)
 }
 
 fn is_answer(body: &PeerBody) -> bool {

@@ -52,6 +52,12 @@ metrics! {
     PeerMisdirected "starling_peer_misdirected_total" Counter "Messages refused because the sender worked with another layout.";
     PeerMalformed "starling_peer_malformed_total" Counter "Messages dropped because a state in them is none that a node can have.";
     StoreErrors "starling_store_errors_total" Counter "Reads or writes of the store that failed.";
+    ObjectsDamaged "starling_objects_damaged_total" Counter "Objects found damaged on this node's disk.";
+    ObjectsMended "starling_objects_mended_total" Counter "Damaged objects replaced by another owner's state.";
+    ObjectsLost "starling_objects_lost_total" Counter "Damaged objects that no other owner has anything of: acknowledged data is lost.";
+    Damaged "starling_objects_damaged" Gauge "Objects damaged on this node's disk and not mended yet.";
+    ScrubbedRows "starling_scrubbed_rows_total" Counter "Rows read only to see whether they are intact.";
+    Scrubs "starling_scrubs_total" Counter "Times that all rows were read to see whether they are intact.";
     CorruptRows "starling_corrupt_rows_total" Counter "Rows that failed their check when read.";
     LayoutVersion "starling_layout_version" Gauge "Version of the layout in force, 0 before the first.";
     MembersAlive "starling_members_alive" Gauge "Members that the failure detector hears, this node included.";

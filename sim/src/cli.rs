@@ -1,11 +1,12 @@
 //! What the command line offers. Exit status 0 when all went as it should, 1 when a promise was
 //! broken (with a mutant: when none was), 2 for wrong usage.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use starling_node::config::Mutant;
+use starling_sim::faults;
 use starling_sim::sweep::{self, Summary};
 use starling_sim::trace::Sink;
-use starling_sim::verdict::{Params, Verdict, mutant_name, run_alone};
+use starling_sim::verdict::{Params, Verdict, run_alone};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::Range;
@@ -44,28 +45,31 @@ struct Shape {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Put a known bug back
-    #[arg(long)]
-    mutant: Option<Bug>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Bug {
-    /// Acknowledge a write before its group commit
-    AckBeforeSync,
-    /// Forget hints instead of writing them, and never compare trees
-    DropHint,
-    /// Forget the dots that a delta removed when joining it
-    ForgetDot,
+    #[arg(long, value_parser = parse_mutant)]
+    mutant: Option<Mutant>,
+    /// Draw faults of this family only
+    #[arg(long, value_parser = parse_family)]
+    family: Option<String>,
 }
 
 impl Shape {
     fn params(&self, seed: u64) -> Params {
-        let mutant = self.mutant.map(|bug| match bug {
-            Bug::AckBeforeSync => Mutant::AckBeforeSync,
-            Bug::DropHint => Mutant::DropHint,
-            Bug::ForgetDot => Mutant::ForgetDot,
-        });
-        Params { seed, nodes: self.nodes.into(), seconds: self.seconds, mutant }
+        let (nodes, seconds) = (self.nodes.into(), self.seconds);
+        Params { seed, nodes, seconds, mutant: self.mutant, family: self.family.clone() }
+    }
+}
+
+fn parse_mutant(text: &str) -> Result<Mutant, String> {
+    Mutant::ALL.iter().find(|mutant| mutant.name() == text).copied().ok_or_else(|| {
+        let names: Vec<_> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+fn parse_family(text: &str) -> Result<String, String> {
+    match faults::families().any(|family| family == text) {
+        true => Ok(text.into()),
+        false => Err(format!("one of {}", faults::families().collect::<Vec<_>>().join(", "))),
     }
 }
 
@@ -178,7 +182,7 @@ fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores);
     let mutants: Vec<Option<Mutant>> = match args.mutants {
-        true => Mutant::ALL.into_iter().map(Some).collect(),
+        true => Mutant::ALL.iter().copied().map(Some).collect(),
         false => vec![args.shape.params(0).mutant],
     };
     let mut all_well = true;
@@ -200,7 +204,7 @@ fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
 fn print_summary(summary: &Summary, mutant: Option<Mutant>) {
     match mutant {
         Some(mutant) => {
-            let name = mutant_name(mutant);
+            let name = mutant.name();
             match (summary.seeds_to_find, summary.failures.first()) {
                 (Some(seeds), Some(first)) => {
                     println!("{name}: caught after {seeds} seeds by {}", checks_of(first));

@@ -1,6 +1,6 @@
 //! What clients asked for and what they were told.
 
-use starling_node::crdt::{ObjectId, ObjectOp};
+use starling_node::crdt::{CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp};
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
 
 /// What a client did.
@@ -66,6 +66,8 @@ pub struct Record {
     pub intent: Intent,
     /// What was answered.
     pub outcome: Outcome,
+    /// Whether a disk was damaged after the answer and no other one had the write then.
+    pub lost: bool,
 }
 
 impl Record {
@@ -78,15 +80,34 @@ impl Record {
         }
     }
 
-    /// The operation and its answer, of a write acknowledged as being on at least one disk. A
-    /// write acknowledged from memory alone, as its client allowed, may be lost.
+    /// The operation and its answer, of a write acknowledged as being on at least one disk, and
+    /// of which some disk was intact at all times. A write acknowledged from memory alone, as its
+    /// client allowed, may be lost.
     pub fn durable_write(&self) -> Option<(&ObjectOp, &Written)> {
         match (&self.intent.action, &self.outcome) {
-            (Action::Write(op), Outcome::Written(written)) if written.acks.durable > 0 => {
+            (Action::Write(op), Outcome::Written(written))
+                if written.acks.durable > 0 && !self.lost =>
+            {
                 Some((op, written))
             }
             _ => None,
         }
+    }
+
+    /// The dots that an acknowledged write speaks of, and whether all it did was to remove.
+    pub fn said(&self) -> Option<(&CausalContext, bool)> {
+        let (Action::Write(op), Outcome::Written(written)) = (&self.intent.action, &self.outcome)
+        else {
+            return None;
+        };
+        let removal = match op {
+            ObjectOp::Kv(KvOp::Delete { .. }) | ObjectOp::Counter(CounterOp::Delete { .. }) => true,
+            ObjectOp::Counter(CounterOp::Reset { .. }) => true,
+            ObjectOp::Flag(FlagOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. }) => true,
+            ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
+            _ => false,
+        };
+        Some((&written.said, removal))
     }
 
     /// The read's result.

@@ -1,6 +1,6 @@
 //! Short names of what happens, for the trace.
 
-use crate::faults::Conditions;
+use crate::faults::{Conditions, Machine};
 use crate::history::{Action, Intent, Outcome};
 use crate::network::Link;
 use starling_node::cluster::MembershipView;
@@ -43,6 +43,8 @@ pub fn body(body: &PeerBody) -> String {
             format!("Objects {partition} of {}", objects.len())
         }
         PeerBody::Pull(objects) => format!("Pull of {}", objects.len()),
+        PeerBody::Summary(summary) => format!("Summary {summary:016x}"),
+        PeerBody::Lacks(objects) => format!("Lacks {}", objects.len()),
         PeerBody::LayoutIs(layout) => format!("LayoutIs {}", layout.is_some()),
     }
 }
@@ -144,20 +146,18 @@ pub fn faults(conditions: &Conditions) -> String {
             parts.extend(unfair(link).map(|what| format!("{from}>{to} {what}")));
         }
     }
-    parts.push(format!("down {:?}", conditions.down));
-    parts.push(format!("skew {:?} ms, sync {:?} us", conditions.skew_ms, conditions.sync_us));
+    for (node, machine) in conditions.machines.iter().enumerate() {
+        if *machine != Machine::default() {
+            parts.push(format!("{node} {machine:?}"));
+        }
+    }
+    parts.push(format!("{:?}", conditions.load));
     parts.join("; ")
 }
 
 fn unfair(link: &Link) -> Option<String> {
-    let Link { cut, loss_permille, duplicate_permille, delay_us, reorder } = *link;
-    if cut {
+    if link.cut {
         return Some("cut".into());
     }
-    let fair = loss_permille == 0 && duplicate_permille == 0 && delay_us == 0 && !reorder;
-    (!fair).then(|| {
-        format!(
-            "loss {loss_permille} twice {duplicate_permille} delay {delay_us} reorder {reorder}"
-        )
-    })
+    (*link != Link::default()).then(|| format!("{link:?}"))
 }

@@ -6,7 +6,7 @@ use crate::random::Rng;
 use rand::Rng as _;
 
 /// What faults do to one direction between two nodes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Link {
     /// Nothing passes.
     pub cut: bool,
@@ -14,10 +14,14 @@ pub struct Link {
     pub loss_permille: u32,
     /// Of 1,000 messages, how many arrive twice.
     pub duplicate_permille: u32,
+    /// Of 1,000 messages, how many arrive with a bit flipped.
+    pub corrupt_permille: u32,
     /// Added to each message's time at most, microseconds.
     pub delay_us: u64,
     /// Later messages may overtake.
     pub reorder: bool,
+    /// Bytes a second that pass; more wait for their turn.
+    pub bytes_per_s: Option<u64>,
 }
 
 /// Whether a message has its place in a stream.
@@ -36,7 +40,12 @@ pub struct Network {
     last_us: Vec<Vec<u64>>,
     /// Least time between two nodes by (from, to), microseconds.
     base_us: Vec<Vec<u64>>,
+    /// When the last byte sent will have left a slow link, by (from, to), microseconds.
+    busy_us: Vec<Vec<u64>>,
 }
+
+/// What waits longer for its turn on a slow link than that is dropped, microseconds.
+const QUEUE_MAX_US: u64 = 2_000_000;
 
 impl Network {
     /// A network among nodes in `zones`: quick within one, slower between them.
@@ -48,20 +57,40 @@ impl Network {
         };
         let base_us =
             (0..nodes).map(|from| (0..nodes).map(|to| base(from, to)).collect()).collect();
-        Network { rng, last_us: vec![vec![0; nodes]; nodes], base_us }
+        let none = vec![vec![0; nodes]; nodes];
+        Network { rng, last_us: none.clone(), base_us, busy_us: none }
     }
 
-    /// Arrival times of a message sent at `now_us`: none, one or two.
+    /// Which bit of a message of `bytes` bytes is flipped on its way, if one is.
+    pub fn flips(&mut self, bytes: usize, link: &Link) -> Option<(usize, u8)> {
+        if link.corrupt_permille == 0 || self.rng.random_range(0..1_000) >= link.corrupt_permille {
+            return None;
+        }
+        Some((self.rng.random_range(0..bytes.max(1)), self.rng.random_range(0..8)))
+    }
+
+    /// Arrival times of a message of `bytes` bytes sent at `now_us`: none, one or two.
     pub fn route(
         &mut self,
         now_us: u64,
         (from, to): (usize, usize),
+        bytes: usize,
         link: &Link,
         kind: Kind,
     ) -> Arrivals {
         let mut arrivals = Arrivals::default();
         if link.cut || self.rng.random_range(0..1_000) < link.loss_permille {
             return arrivals;
+        }
+        let mut now_us = now_us;
+        if let Some(bytes_per_s) = link.bytes_per_s {
+            let busy_us = &mut self.busy_us[from][to];
+            let leaves_us = now_us.max(*busy_us) + bytes as u64 * 1_000_000 / bytes_per_s.max(1);
+            if leaves_us > now_us + QUEUE_MAX_US {
+                return arrivals;
+            }
+            *busy_us = leaves_us;
+            now_us = leaves_us;
         }
         let first = self.arrival(now_us, (from, to), link, kind);
         arrivals.at_us[0] = Some(first);

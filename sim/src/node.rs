@@ -13,7 +13,7 @@ use starling_node::metrics::Kind;
 use starling_node::placement::{Layout, LayoutId};
 use starling_node::replica::load_whole;
 use starling_node::store::memory::MemoryStore;
-use starling_node::store::{Lsn, StoreError};
+use starling_node::store::{Lsn, Store, StoreError};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +25,9 @@ pub struct Setting {
     hedge_ms: u32,
     hint_retry_ms: u32,
     exchange_ms: u32,
+    scrub_ms: u32,
+    hints_max: u64,
+    requests_max: usize,
 }
 
 impl Setting {
@@ -35,6 +38,10 @@ impl Setting {
             hedge_ms: rng.random_range(20..300),
             hint_retry_ms: rng.random_range(200..2_000),
             exchange_ms: rng.random_range(1_000..4_000),
+            scrub_ms: rng.random_range(300..1_500),
+            // Mostly the defaults, sometimes so few that the bound is met.
+            hints_max: if rng.random_bool(0.9) { 1_000_000 } else { 20 },
+            requests_max: if rng.random_bool(0.8) { 10_000 } else { 4 },
         }
     }
 
@@ -44,6 +51,9 @@ impl Setting {
         config.hedge_ms = self.hedge_ms;
         config.hint_retry_ms = self.hint_retry_ms;
         config.exchange_ms = self.exchange_ms;
+        config.scrub_ms = self.scrub_ms;
+        config.hints_max = self.hints_max;
+        config.requests_max = self.requests_max;
     }
 }
 
@@ -71,6 +81,12 @@ pub struct Node {
     pub gossip_due_us: Option<u64>,
     /// When it was stopped last, 0 if never.
     pub stopped_us: u64,
+    /// When its last pause ended, 0 if it never paused.
+    pub last_pause_us: u64,
+    /// When its disk was damaged last, 0 if never.
+    pub damaged_us: u64,
+    /// A copy of its disk.
+    pub backup: Option<MemoryStore>,
 }
 
 impl fmt::Display for Node {
@@ -97,6 +113,9 @@ impl Node {
             life: 0,
             gossip_due_us: None,
             stopped_us: 0,
+            last_pause_us: 0,
+            damaged_us: 0,
+            backup: None,
         }
     }
 
@@ -184,18 +203,41 @@ impl Node {
         self.stopped_us = now_us;
         self.collect_metrics();
         let Some(State::Up(mut core)) = self.state.take() else { panic!("stops once") };
-        let mut note = String::new();
         if stop == Stop::Clean {
-            match core.close() {
-                Ok(upto) => core.store_mut().sync(upto),
-                Err(error) => note = format!(", no note left: {error}"),
-            }
+            let upto = core.close();
+            core.store_mut().sync(upto);
         }
         let mut store = core.into_store();
         let unsynced = store.last().0 - store.synced().0;
-        store.crash(&mut |below| rng.random_range(0..below.max(1)));
+        store.crash(&mut |below| match stop {
+            Stop::Clean | Stop::Crash => rng.random_range(0..below.max(1)),
+            Stop::Torn => below.saturating_sub(2),
+            Stop::Unsynced => 0,
+        });
         self.state = Some(State::Down(store));
-        format!("{unsynced} batches unsynced{note}")
+        format!("{unsynced} batches unsynced")
+    }
+
+    /// Its disk, whether it runs or not.
+    pub fn disk_mut(&mut self) -> &mut MemoryStore {
+        match &mut self.state {
+            Some(State::Up(core)) => core.store_mut(),
+            Some(State::Down(store)) => store,
+            None => panic!("a machine has a disk"),
+        }
+    }
+
+    /// Copies of the disk what a crash now would leave of it.
+    pub fn back_up(&mut self) {
+        let mut copy = self.disk_mut().clone();
+        copy.crash(&mut |_| 0);
+        copy.fail_writes(None);
+        self.backup = Some(copy);
+    }
+
+    /// Lets the next tick be said anew.
+    pub fn forget_tick(&mut self) {
+        self.tick_us = None;
     }
 
     /// Gives the core one input; false when it is down.
@@ -278,18 +320,18 @@ impl Node {
     /// What it holds of one object: in memory, or with `durable` what a crash at this moment
     /// would leave.
     pub fn held(&self, object: &ObjectId, durable: bool) -> Option<Object> {
-        let read = |store: &MemoryStore| Some(load_whole(store, object).ok()?.1);
+        fn read<S: Store>(store: &S, object: &ObjectId) -> Option<Object> {
+            Some(load_whole(store, object).ok()?.1)
+        }
         match &self.state {
             Some(State::Up(core)) => {
                 let store = core.store();
-                if !durable || store.synced() == store.last() {
-                    return read(store);
+                match !durable || store.synced() == store.last() {
+                    true => read(store, object),
+                    false => read(&store.as_synced(), object),
                 }
-                let mut left = store.clone();
-                left.crash(&mut |_| 0);
-                read(&left)
             }
-            Some(State::Down(store)) => read(store),
+            Some(State::Down(store)) => read(store, object),
             None => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Many seeds on all cores: worker processes run one seed after the other, each on a thread of
 //! its own, so that a crash of one costs nothing but its own seed.
 
-use crate::verdict::{Params, Verdict, mutant_name, run_alone};
+use crate::verdict::{Params, Verdict, run_alone};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -138,11 +138,7 @@ struct Worker {
 impl Worker {
     fn start(params: &Params) -> io::Result<Worker> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("worker").args(["--nodes", &params.nodes.to_string()]);
-        command.args(["--seconds", &params.seconds.to_string()]);
-        if let Some(mutant) = params.mutant {
-            command.args(["--mutant", mutant_name(mutant)]);
-        }
+        command.arg("worker").args(params.shape());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let input = child.stdin.take().expect("piped");

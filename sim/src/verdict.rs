@@ -18,17 +18,28 @@ pub struct Params {
     pub seconds: u64,
     /// A known bug to put back.
     pub mutant: Option<Mutant>,
+    /// The only family of faults; a random choice unless said.
+    pub family: Option<String>,
 }
 
 impl Params {
     /// The command that repeats the run.
     pub fn command(&self) -> String {
-        let mutant = match self.mutant {
-            Some(mutant) => format!(" --mutant {}", mutant_name(mutant)),
-            None => String::new(),
-        };
-        let (seed, nodes, seconds) = (self.seed, self.nodes, self.seconds);
-        format!("starling-sim run --seed {seed} --nodes {nodes} --seconds {seconds}{mutant}")
+        let (seed, shape) = (self.seed, self.shape().join(" "));
+        format!("starling-sim run --seed {seed} {shape}")
+    }
+
+    /// Everything but the seed, as arguments.
+    pub fn shape(&self) -> Vec<String> {
+        let mut shape = vec!["--nodes".into(), self.nodes.to_string()];
+        shape.extend(["--seconds".into(), self.seconds.to_string()]);
+        if let Some(mutant) = self.mutant {
+            shape.extend(["--mutant".into(), mutant.name().into()]);
+        }
+        if let Some(family) = &self.family {
+            shape.extend(["--family".into(), family.clone()]);
+        }
+        shape
     }
 }
 
@@ -46,15 +57,6 @@ pub fn run_alone(params: &Params, sink: Option<crate::trace::Sink>) -> Verdict {
         let said = said.or_else(|| cause.downcast_ref::<&str>().copied());
         Verdict::panicked(params, said.unwrap_or("without a message"))
     })
-}
-
-/// A mutant as it is named on the command line.
-pub fn mutant_name(mutant: Mutant) -> &'static str {
-    match mutant {
-        Mutant::AckBeforeSync => "ack-before-sync",
-        Mutant::DropHint => "drop-hint",
-        Mutant::ForgetDot => "forget-dot",
-    }
 }
 
 /// What came out of a run.

@@ -10,7 +10,7 @@ const ONCE_FAILED: [(u64, &str); 2] = [
 ];
 
 fn run(seed: u64, seconds: u64, mutant: Option<Mutant>) -> Verdict {
-    run_alone(&Params { seed, nodes: 5, seconds, mutant }, None)
+    run_alone(&Params { seed, nodes: 5, seconds, mutant, family: None }, None)
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn the_same_seed_gives_the_same_run_and_another_one_another() {
 
 #[test]
 fn each_known_bug_put_back_is_caught_within_ten_seeds() {
-    for mutant in Mutant::ALL {
+    for mutant in Mutant::ALL.iter().copied() {
         let caught = (0..10).find(|seed| !run(*seed, 20, Some(mutant)).is_clean());
         assert!(caught.is_some(), "{mutant:?} was not caught");
     }

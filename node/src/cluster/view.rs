@@ -83,6 +83,11 @@ impl View {
         self.layout.as_ref().is_some_and(|l| l.owns(node, partition_of(object), n))
     }
 
+    /// Owners of the object, none without a layout.
+    pub fn owners(&self, object: &ObjectId) -> Vec<NodeId> {
+        self.preference(object).map_or_else(Vec::new, |list| list.owners().to_vec())
+    }
+
     /// Owners and stand-ins of the object, if there is a layout.
     pub fn preference(&self, object: &ObjectId) -> Option<PreferenceList> {
         let n = self.n_of(&object.bucket);

@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 use crate::cluster::{BUCKETS, View};
-use crate::config::{BucketProps, Config};
+use crate::config::{BucketProps, Config, Mutant};
 use crate::crdt::{KvOp, NodeId, ObjectId, ObjectOp, Observed, TypeTag};
 use crate::metrics::{Metric, Metrics};
 use crate::time::Time;
@@ -351,7 +351,11 @@ impl Coordinator {
         let deadline_us = now.mono_us + u64::from(timeout) * 1_000;
         let hedge_us = u64::from(self.config.hedge_ms) * 1_000;
         let sloppy = bucket.sloppy;
-        Ok(write::Terms { request, respond, needs, sloppy, list, deadline_us, hedge_us })
+        let mutant = write::Mutants {
+            ack_before_w: self.config.is_mutant(Mutant::AckBeforeW),
+            deadline_as_failure: self.config.is_mutant(Mutant::DeadlineAsFailure),
+        };
+        Ok(write::Terms { request, respond, needs, sloppy, list, deadline_us, hedge_us, mutant })
     }
 
     #[allow(clippy::too_many_arguments)] // One caller for clients, one for removals.
@@ -385,6 +389,7 @@ impl Coordinator {
             list,
             deadline_us: now.mono_us + u64::from(timeout) * 1_000,
             hedge_us: u64::from(self.config.hedge_ms) * 1_000,
+            count_not_found: self.config.is_mutant(Mutant::CountNotFound),
         };
         let read = Read::begin(view, now.mono_us, op, object, query, terms, &mut doing)
             .inspect_err(|_| self.metrics.count(Metric::ReadsUnavailable))?;

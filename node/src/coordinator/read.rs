@@ -31,6 +31,8 @@ pub(super) struct Read {
     hedge_us: u64,
     timer_us: u64,
     last_refusal: Option<Refusal>,
+    /// The bug put back: a stand-in's "not found" counts.
+    count_not_found: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ pub(super) struct Terms {
     pub(super) list: PreferenceList,
     pub(super) deadline_us: u64,
     pub(super) hedge_us: u64,
+    pub(super) count_not_found: bool,
 }
 
 /// What a read came to.
@@ -67,7 +70,7 @@ impl Read {
         terms: Terms,
         doing: &mut Doing,
     ) -> Result<Read, Failure> {
-        let Terms { needs, resolve, list, deadline_us, hedge_us } = terms;
+        let Terms { needs, resolve, list, deadline_us, hedge_us, count_not_found } = terms;
         let alive = |nodes: &[NodeId]| -> Vec<NodeId> {
             let mut alive: Vec<_> = nodes.iter().filter(|n| view.is_alive(**n)).copied().collect();
             alive.sort_by_key(|node| *node != view.me);
@@ -97,6 +100,7 @@ impl Read {
             hedge_us,
             timer_us: (now_us + hedge_us).min(deadline_us),
             last_refusal: None,
+            count_not_found,
         };
         for rank in 0..needs.r {
             read.ask_next(rank > 0, op, doing);
@@ -154,7 +158,7 @@ impl Read {
     }
 
     fn counts(&self, node: &NodeId, answer: &Answer) -> bool {
-        answer.known || self.list.owners().contains(node)
+        answer.known || self.list.owners().contains(node) || self.count_not_found
     }
 
     fn valid(&self) -> impl Iterator<Item = (&NodeId, &Answer)> {

@@ -59,6 +59,14 @@ pub(super) struct Write {
     copies: BTreeMap<NodeId, Copy>,
     /// Stand-ins to use when the delta is there.
     planned: Vec<(NodeId, Vec<NodeId>)>,
+    mutant: Mutants,
+}
+
+/// Bugs put back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mutants {
+    pub(super) ack_before_w: bool,
+    pub(super) deadline_as_failure: bool,
 }
 
 /// The write at one replica, asked for or there.
@@ -89,6 +97,7 @@ pub(super) struct Terms {
     pub(super) list: PreferenceList,
     pub(super) deadline_us: u64,
     pub(super) hedge_us: u64,
+    pub(super) mutant: Mutants,
 }
 
 impl Write {
@@ -119,6 +128,7 @@ impl Write {
             applied: None,
             copies: BTreeMap::new(),
             planned: Vec::new(),
+            mutant: terms.mutant,
         };
         write.apply_somewhere(view, op, doing)?;
         Ok(write)
@@ -320,6 +330,9 @@ impl Write {
             }
             acks.durable += u32::from(copy.durable);
         }
+        if self.mutant.ack_before_w && acks.owners + acks.hints > 0 {
+            acks.owners = acks.owners.max(self.needs.w.max(self.needs.pw) as u32);
+        }
         acks
     }
 
@@ -344,6 +357,7 @@ impl Write {
             Respond::Written => Reply::Written(Written {
                 acks: self.acks(),
                 object: applied.state.clone(),
+                said: applied.delta.context().clone(),
                 seen: applied.state.seen(),
             }),
         });
@@ -359,7 +373,10 @@ impl Write {
         if now_us >= self.deadline_us || self.replied {
             if !self.replied {
                 self.replied = true;
-                doing.reply = Some(Reply::Failed(Failure::Unknown(self.acks())));
+                doing.reply = Some(Reply::Failed(match self.mutant.deadline_as_failure {
+                    true => Failure::Unavailable("the deadline passed".into()),
+                    false => Failure::Unknown(self.acks()),
+                }));
             }
             self.owe_the_rest(view, op, doing);
             doing.done = true;

@@ -2,11 +2,12 @@
 
 use super::Replica;
 use super::keys::object_key;
+use super::mutants;
 use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
 use crate::crdt::set::Covers;
-use crate::crdt::{CausalContext, CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp};
+use crate::crdt::{CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
@@ -35,11 +36,7 @@ impl<S: Store> Replica<S> {
         let durability = self.durability(view, object);
         applied.settled = durability == Durability::Batched;
         let applied = PeerBody::Applied { op, outcome: Ok(applied) };
-        match self.epoch_since <= self.synced {
-            true => self.send(from, applied),
-            // The epoch is not yet this start's own: a crash now would give its dots out again.
-            false => self.send_durable(from, applied),
-        }
+        self.send(from, applied);
         self.acknowledge(now, durability, from, PeerBody::AppliedDurable { op });
     }
 
@@ -56,7 +53,7 @@ impl<S: Store> Replica<S> {
     ) {
         let joined = self.may_hold(view, object, hint_for).and_then(|()| {
             let joined = self.join_now(view, now, object, delta, hint_for);
-            joined.map_err(|error| self.refusal(error))
+            joined.map_err(|error| self.refusal_of(object, error))
         });
         if let Err(refusal) = joined {
             return self.send(from, PeerBody::Joined { op, outcome: Err(refusal) });
@@ -101,13 +98,15 @@ impl<S: Store> Replica<S> {
         {
             *floor = self.floor;
         }
-        let held = rows::load(&self.store, object).map_err(|error| self.refusal(error))?;
-        let window = self.window(object, &held.0, &action).map_err(|error| self.refusal(error))?;
+        let held = rows::load(&self.store, object);
+        let held = held.map_err(|error| self.refusal_of(object, error))?;
+        let window = self.window(object, &held.0, &action);
+        let window = window.map_err(|error| self.refusal_of(object, error))?;
         let next = window.context().highest(self.actor).max(self.floor) + 1;
         let mut mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
         let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
         let joined = self.join_marked(view, object, held, &delta, hint_for, true);
-        let header = joined.map_err(|error| self.refusal(error))?;
+        let header = joined.map_err(|error| self.refusal_of(object, error))?;
         Ok(Applied { delta, state: header.object, settled: false })
     }
 
@@ -141,9 +140,15 @@ impl<S: Store> Replica<S> {
         hint_for: &[NodeId],
     ) -> Result<rows::Header, StoreError> {
         self.observe(now, delta);
-        let forgetful = self.config.is_mutant(Mutant::ForgetDot).then(|| forget_dots(delta));
         let held = rows::load(&self.store, object)?;
-        self.join_marked(view, object, held, forgetful.as_ref().unwrap_or(delta), hint_for, false)
+        let spoilt = match &self.config {
+            config if config.is_mutant(Mutant::ForgetDot) => Some(mutants::forget_dots(delta)),
+            config if config.is_mutant(Mutant::WrongMax) => {
+                Some(mutants::keep_higher(delta, &held.0.object))
+            }
+            _ => None,
+        };
+        self.join_marked(view, object, held, spoilt.as_ref().unwrap_or(delta), hint_for, false)
     }
 
     fn join_marked(
@@ -156,14 +161,21 @@ impl<S: Store> Replica<S> {
         minted: bool,
     ) -> Result<rows::Header, StoreError> {
         let mut batch = Batch::default();
-        let joined = rows::join(&self.store, object, held, delta, self.actor, &mut batch)?;
+        let mut joined = rows::join(&self.store, object, held, delta, self.actor, &mut batch)?;
+        if let (Object::Kv(kv), true) =
+            (&mut joined.header.object, self.config.is_mutant(Mutant::WallClockLww))
+        {
+            mutants::keep_latest(kv);
+            joined.after = rows::save(object, &joined.header, &mut batch);
+        }
         let known = joined.own_before.max(self.floor);
         if !minted && delta.context().highest(self.actor) > known {
             // A peer has dots of this actor that this node forgot: it lost writes on disk.
             self.new_epoch();
         }
         let marks = self.mark(object, delta, hint_for, &mut batch)?;
-        if joined.garbage {
+        let early = self.config.is_mutant(Mutant::CollectEarly) && !view.owns(object);
+        if joined.garbage || early {
             self.queue_collection(object, &mut batch);
         }
         let changed = joined.before != joined.after;
@@ -198,20 +210,4 @@ impl<S: Store> Replica<S> {
             self.effects.buckets.push(super::bucket_of(object, state));
         }
     }
-}
-
-/// The delta as a buggy join would take it: it forgets every dot that is not live.
-fn forget_dots(delta: &Object) -> Object {
-    let mut delta = delta.clone();
-    let live: CausalContext = delta.live_dots().into_iter().collect();
-    match &mut delta {
-        Object::Kv(kv) => kv.context = live,
-        Object::Flag(flag) => flag.context = live,
-        Object::Counter(counter) => counter.context = live,
-        Object::Set(set) => {
-            set.context = live;
-            set.removed.clear();
-        }
-    }
-    delta
 }

@@ -1,21 +1,25 @@
 //! Collection: rows that a clear made invisible, and copies that a stand-in no longer owes to
 //! anybody, deleted in small batches between other work.
 //!
-//! Before a header goes, the node's dot floor rises to the highest counter it holds, so that the
-//! object, should this node write it again, never gets a dot twice.
+//! Before a header goes, the dot floor rises to the highest counter it holds of this life's actor,
+//! so that the object, should this node write it again, never gets a dot twice.
 
 use super::Replica;
-use super::keys::{self, META_COLLECT, object_key, parse_object_key, prefix_end};
+use super::keys::{META_COLLECT, object_key, parse_object_key, prefix_end};
 use super::rows::{self, RowRange};
 use crate::cluster::View;
-use crate::crdt::{NodeId, Object, ObjectId};
+use crate::config::Mutant;
+use crate::crdt::{Object, ObjectId};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
+use crate::time::Time;
 use crate::wire::codec;
 use std::ops::Bound;
 
 /// Rows deleted in one step.
 const STEP_ROWS: usize = 256;
+/// After a step that failed, as on a full disk, the next one follows so much later, µs.
+const RETRY_US: u64 = 1_000_000;
 
 impl<S: Store> Replica<S> {
     /// Notes that the object has something to collect.
@@ -25,16 +29,18 @@ impl<S: Store> Replica<S> {
     }
 
     /// Collects a little; the queue remembers how far it came.
-    pub(super) fn collect_some(&mut self, view: &View) {
+    pub(super) fn collect_some(&mut self, view: &View, now: Time) {
+        self.collecting |= self.collect_us.is_some_and(|due| due <= now.mono_us);
         if !self.collecting {
             return;
         }
+        self.collect_us = None;
         match self.collect_step(view) {
             Ok(more) => self.collecting = more,
             Err(error) => {
-                // Tried again when something else is queued or at the next start.
                 self.refusal(error);
                 self.collecting = false;
+                self.collect_us = Some(now.mono_us + RETRY_US);
             }
         }
     }
@@ -68,10 +74,20 @@ impl<S: Store> Replica<S> {
         after: Vec<u8>,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
-        let (header, digest) = rows::load(&self.store, object)?;
         let unowned = !view.owns(object);
+        let (header, digest) = match rows::load(&self.store, object) {
+            Ok(loaded) => loaded,
+            Err(StoreError::Corrupt(_)) => {
+                // Mended first; what comes in its place is collected when it is queued again.
+                self.note_damage(object);
+                batch.delete(Family::Meta, queue_key(object));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         // A stand-in's copy whose marks are out is collected when they are delivered, not before.
-        if unowned && self.owes(object)? {
+        let early = self.config.is_mutant(Mutant::CollectEarly);
+        if unowned && !early && self.owes(object)? {
             batch.delete(Family::Meta, queue_key(object));
             return Ok(());
         }
@@ -81,7 +97,7 @@ impl<S: Store> Replica<S> {
             None => {
                 batch.delete(Family::Meta, queue_key(object));
                 if unowned && digest != 0 {
-                    self.raise_floor(view.me, &header.object, batch);
+                    self.raise_floor(&header.object);
                     batch.delete(Family::Headers, object_key(object));
                     let n = view.n_of(&object.bucket);
                     self.trees.replace(&object_key(object), n, digest, 0);
@@ -120,13 +136,8 @@ impl<S: Store> Replica<S> {
         Ok(next)
     }
 
-    fn raise_floor(&mut self, me: NodeId, state: &Object, batch: &mut Batch) {
-        let own = state.context().iter().filter(|(actor, _)| actor.node == me);
-        let highest = own.map(|(actor, _)| state.context().highest(actor)).max().unwrap_or(0);
-        if highest > self.floor {
-            self.floor = highest;
-            batch.put(Family::Meta, keys::META_FLOOR.to_vec(), codec::encode(&self.floor));
-        }
+    fn raise_floor(&mut self, state: &Object) {
+        self.floor = self.floor.max(state.context().highest(self.actor));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Anti-entropy: replicas compare digest trees and send each other what differs.
 //!
-//! One round: A sends its roots; B answers with the leaves of trees that differ; A sends the
-//! objects in the leaves that differ, with digests; B sends its state of those and pulls A's.
+//! One round: A sends one digest over everything in common, and where all is equal that is all. B
+//! answers with its roots; A with the leaves of trees that differ; B sends the objects in the
+//! leaves that differ, with digests; A sends its state of those and pulls B's.
 //! Nothing waits for an answer: a lost message is made good by the next round.
 
 use super::keys::{object_key, parse_object_key};
@@ -11,12 +12,13 @@ use super::{Mutant, Replica};
 use crate::cluster::View;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::metrics::Metric;
-use crate::placement::{PARTITIONS, partition_of};
+use crate::placement::PARTITIONS;
 use crate::store::{Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::peer::{PeerBody, TreeRoot};
 use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Objects listed in one message.
 const LIST_MAX: usize = 1_024;
@@ -84,7 +86,32 @@ impl<S: Store> Replica<S> {
     }
 
     fn begin_round(&mut self, view: &View, peer: NodeId) {
+        if view.layout.is_some() {
+            self.metrics.count(Metric::Exchanges);
+            let summary = self.summary(view, peer);
+            self.send(peer, PeerBody::Summary(summary));
+        }
+    }
+
+    /// A digest over the roots of all trees in common with `peer` that hold anything.
+    fn summary(&self, view: &View, peer: NodeId) -> u64 {
+        let mut hash = Xxh3::new();
+        for ((partition, n), root) in self.trees.roots() {
+            if common(view, peer, (partition, n)) {
+                hash.update(&partition.to_le_bytes());
+                hash.update(&[n]);
+                hash.update(&root.to_le_bytes());
+            }
+        }
+        hash.digest()
+    }
+
+    /// The peer's summary: where it differs the comparison goes on with the roots.
+    pub(super) fn on_summary(&mut self, view: &View, from: NodeId, theirs: u64) {
         let Some(layout) = &view.layout else { return };
+        if self.summary(view, from) == theirs {
+            return;
+        }
         // Trees of buckets the peer may have data in while this node has none count too.
         let mut factors: Vec<u8> = self.trees.keys().map(|(_, n)| n).collect();
         factors.extend(view.buckets.values().map(|props| props.n));
@@ -94,14 +121,13 @@ impl<S: Store> Replica<S> {
         let mut roots = Vec::new();
         for partition in 0..PARTITIONS {
             for &n in &factors {
-                let both = layout.owns(view.me, partition, n) && layout.owns(peer, partition, n);
+                let both = layout.owns(view.me, partition, n) && layout.owns(from, partition, n);
                 if both {
                     roots.push(TreeRoot { partition, n, root: self.trees.root((partition, n)) });
                 }
             }
         }
-        self.metrics.count(Metric::Exchanges);
-        self.send(peer, PeerBody::Roots(roots));
+        self.send(from, PeerBody::Roots(roots));
     }
 
     pub(super) fn on_roots(&mut self, view: &View, from: NodeId, roots: &[TreeRoot]) {
@@ -224,16 +250,22 @@ impl<S: Store> Replica<S> {
     }
 
     pub(super) fn on_pull(&mut self, view: &View, from: NodeId, objects: &[ObjectId]) {
-        let shared = objects.iter().filter(|object| {
-            partition_of(object) < PARTITIONS && view.owns(object) && view.owned_by(from, object)
-        });
-        let shared: Vec<_> = shared.take(LIST_MAX).cloned().collect();
-        self.send_states(from, &shared);
+        // Other owners compare, and stand-ins mend what was damaged.
+        let member = view.layout.as_ref().is_some_and(|layout| layout.has(from));
+        let mine = objects.iter().filter(|object| member && view.owns(object));
+        let mine: Vec<_> = mine.take(LIST_MAX).cloned().collect();
+        let lacks = |object: &&ObjectId| matches!(rows::load(&self.store, object), Ok((_, 0)));
+        let absent: Vec<ObjectId> = mine.iter().filter(lacks).cloned().collect();
+        if !absent.is_empty() {
+            self.send(from, PeerBody::Lacks(absent));
+        }
+        self.send_states(from, &mine);
     }
 
     /// Sends the state of `objects` up to a number of bytes; whether all were sent.
     fn send_states(&mut self, to: NodeId, objects: &[ObjectId]) -> bool {
         let mut bytes = 0;
+        let me = self.actor.node;
         for object in objects {
             if bytes > STATE_BYTES_MAX {
                 return false;
@@ -242,11 +274,12 @@ impl<S: Store> Replica<S> {
                 Ok(Some(body)) => {
                     bytes += codec::encode(&body).len();
                     self.metrics.count(Metric::RepairsSent);
+                    let to = if self.config.is_mutant(Mutant::RepairWrongNode) { me } else { to };
                     self.send(to, body);
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.refusal(error);
+                    self.refusal_of(object, error);
                 }
             }
         }

@@ -113,9 +113,11 @@ impl<S: Store> Replica<S> {
                 let key = hint_key(target, &base, marked);
                 let old = self.store.get(Family::Hints, &key)?;
                 let mut missed = said.clone();
-                // A mark that cannot be read is replaced; the comparison of trees covers the rest.
-                if let Some(Ok(old)) = old.as_deref().map(codec::decode::<CausalContext>) {
-                    missed.join(&old);
+                match old.as_deref().map(codec::decode::<CausalContext>) {
+                    Some(Ok(old)) => missed.join(&old),
+                    // A mark that cannot be read stays: it stands for the whole object.
+                    Some(Err(_)) => continue,
+                    None => {}
                 }
                 let bytes = codec::encode(&missed);
                 if old.as_ref() != Some(&bytes) {
@@ -197,7 +199,8 @@ impl<S: Store> Replica<S> {
         let give_up_us = now.mono_us + patience_us;
         if items.is_empty() {
             // Nothing is left to say, as after a repair of the store.
-            return self.forget_marks(view, target, marks);
+            self.forget_marks(view, target, marks);
+            return;
         }
         self.hints.under_way.insert(target, UnderWay { batch, give_up_us, marks });
         self.send(target, PeerBody::Handoff { batch, items });
@@ -211,23 +214,24 @@ impl<S: Store> Replica<S> {
     ) -> (Vec<(ObjectId, Object)>, Vec<(Vec<u8>, Vec<u8>)>) {
         let (mut items, mut taken, mut bytes) = (Vec::new(), Vec::new(), 0);
         for (key, value) in found {
-            let parsed = parse_hint_key(&key);
-            let missed = codec::decode::<CausalContext>(&value);
-            let (Some((_, object, marked)), Ok(missed)) = (parsed, missed) else {
-                // A corrupt mark says nothing; the comparison of trees owes what it said.
+            let Some((_, object, marked)) = parse_hint_key(&key) else {
                 self.metrics.count(Metric::CorruptRows);
                 taken.push((key, value));
                 continue;
             };
-            match self.owed_delta(&object, &marked, &missed) {
+            let missed = codec::decode::<CausalContext>(&value).ok();
+            if missed.is_none() {
+                self.metrics.count(Metric::CorruptRows);
+            }
+            match self.owed_delta(&object, &marked, missed.as_ref()) {
                 Ok(delta) => {
                     bytes += codec::encode(&delta).len();
                     items.push((object, delta));
                     taken.push((key, value));
                 }
                 Err(error) => {
-                    // Left marked: the object may be repaired by then.
-                    self.refusal(error);
+                    // Left marked until the object is mended.
+                    self.refusal_of(&object, error);
                 }
             }
             if bytes >= BATCH_BYTES {
@@ -241,10 +245,14 @@ impl<S: Store> Replica<S> {
         &self,
         object: &ObjectId,
         marked: &Marked,
-        missed: &CausalContext,
+        missed: Option<&CausalContext>,
     ) -> Result<Object, StoreError> {
         let (header, _) = rows::load(&self.store, object)?;
         let Object::Set(head) = &header.object else { return Ok(header.object) };
+        let Some(missed) = missed else {
+            // Which dots were missed cannot be read: all of the set says it too.
+            return rows::load_whole(&self.store, object).map(|(_, whole)| whole);
+        };
         Ok(Object::Set(match marked {
             Marked::Header => head.clears(),
             Marked::Member(member) => {
@@ -263,9 +271,10 @@ impl<S: Store> Replica<S> {
         items: &[(ObjectId, Object)],
     ) {
         // Owners only: anybody else would have no reason to keep it.
-        let joined = items.iter().all(|(object, delta)| {
-            view.owns(object) && self.join_quietly(view, now, object, delta)
-        });
+        let mut joined = true;
+        for (object, delta) in items {
+            joined &= view.owns(object) && self.join_quietly(view, now, object, delta);
+        }
         if joined {
             self.send_durable(from, PeerBody::HandoffDone { batch });
         }
@@ -277,14 +286,22 @@ impl<S: Store> Replica<S> {
             return;
         }
         let done = self.hints.under_way.remove(&from).expect("just seen");
-        self.forget_marks(view, from, done.marks);
-        if self.hints.pending_for(from) > 0 {
+        // Marks that could not be deleted, as on a full disk, are delivered again with the next
+        // retry, not at once: that would go round and round.
+        let forgotten = self.forget_marks(view, from, done.marks);
+        if forgotten && self.hints.pending_for(from) > 0 {
             self.deliver_to(view, now, from);
         }
     }
 
-    /// Deletes marks that were delivered; of those extended meanwhile the rest stays.
-    fn forget_marks(&mut self, view: &View, target: NodeId, marks: Vec<(Vec<u8>, Vec<u8>)>) {
+    /// Deletes marks that were delivered; of those extended meanwhile the rest stays. Whether that
+    /// could be written.
+    fn forget_marks(
+        &mut self,
+        view: &View,
+        target: NodeId,
+        marks: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> bool {
         let mut batch = Batch::default();
         let mut objects = BTreeSet::new();
         let mut gone = 0;
@@ -293,7 +310,7 @@ impl<S: Store> Replica<S> {
                 Ok(current) => current,
                 Err(error) => {
                     self.refusal(error);
-                    return;
+                    return false;
                 }
             };
             match rest_of(current.as_deref(), sent) {
@@ -312,9 +329,11 @@ impl<S: Store> Replica<S> {
             Ok(_) => {
                 self.hints.settle(target, gone);
                 self.metrics.add(Metric::HintsDelivered, gone);
+                true
             }
             Err(error) => {
                 self.refusal(error);
+                false
             }
         }
     }

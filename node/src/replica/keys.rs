@@ -97,10 +97,6 @@ pub fn parse_hint_key(bytes: &[u8]) -> Option<(NodeId, ObjectId, Marked)> {
 
 /// The layout in force.
 pub const META_LAYOUT: &[u8] = b"layout";
-/// The epoch that a clean stop left for the next start.
-pub const META_CLEAN_EPOCH: &[u8] = b"clean-epoch";
-/// The dot floor: no dot at or below it is given out again.
-pub const META_FLOOR: &[u8] = b"floor";
 /// Prefix of the objects whose rows wait for collection.
 pub const META_COLLECT: &[u8] = b"collect/";
 

@@ -9,12 +9,15 @@ mod collect;
 mod exchange;
 mod hints;
 mod keys;
+mod mend;
+mod mutants;
 mod once;
 mod pages;
 mod read;
 mod rows;
 mod trees;
 
+pub use mend::object_of_key;
 pub use rows::{digest_of_small, load_whole};
 
 use crate::cluster::{BUCKETS, View};
@@ -53,9 +56,7 @@ pub struct Replica<S> {
     /// Epochs of this node drawn so far; the next one is derived from it and the seed.
     epochs: u64,
     seed: u64,
-    /// The batch after which the epoch is this start's own.
-    epoch_since: Lsn,
-    /// No dot at or below it is given out.
+    /// No dot at or below it is given out under this epoch.
     floor: u64,
     clock: HybridClock,
     trees: trees::Trees,
@@ -63,7 +64,10 @@ pub struct Replica<S> {
     exchange: exchange::Exchange,
     once: once::Once,
     pulls: pages::Pulls,
+    mending: mend::Mending,
     collecting: bool,
+    /// After a collection that failed: when to try again, µs.
+    collect_us: Option<u64>,
     written: Lsn,
     synced: Lsn,
     /// Acknowledgements and the batch they wait for, in the order of batches.
@@ -76,29 +80,35 @@ pub struct Replica<S> {
 
 impl<S: Store> Replica<S> {
     /// Opens the replica on `store`, reading every header once to rebuild digests and counts.
+    /// The epoch is new with every start: nothing on a disk can tell whether it is the latest
+    /// state of this node or a copy of an earlier one, whose dots were given out already.
     ///
     /// # Errors
-    /// The store could not be read. A single corrupt object is counted and left to repair.
+    /// The store could not be read. A single damaged object is counted and left to repair.
     pub fn open(config: Config, store: S, view: &mut View, seed: u64) -> Result<Self, StoreError> {
         let node = config.id();
-        let clean: Option<u64> = read_meta(&store, keys::META_CLEAN_EPOCH)?;
-        let floor = read_meta(&store, keys::META_FLOOR)?.unwrap_or(0);
-        let actor = Actor { node, epoch: clean.unwrap_or_else(|| epoch_from(seed, 0)) };
+        let epoch = match config.is_mutant(Mutant::ReuseActor) {
+            true => 1,
+            false => epoch_from(seed, 0),
+        };
+        let mut trees = trees::Trees::default();
+        trees.blind = config.is_mutant(Mutant::BlindDigest);
         let mut replica = Replica {
             hints: hints::Hints::open(&store)?,
             store,
             config,
-            actor,
+            actor: Actor { node, epoch },
             epochs: 1,
             seed,
-            epoch_since: Lsn(0),
-            floor,
+            floor: 0,
             clock: HybridClock::default(),
-            trees: trees::Trees::default(),
+            trees,
             exchange: exchange::Exchange::default(),
             once: once::Once::default(),
             pulls: pages::Pulls::default(),
+            mending: mend::Mending::default(),
             collecting: true,
+            collect_us: None,
             written: Lsn(0),
             synced: Lsn(0),
             waiting: VecDeque::new(),
@@ -108,12 +118,6 @@ impl<S: Store> Replica<S> {
         };
         replica.load_buckets(view)?;
         replica.rebuild_trees(view)?;
-        if clean.is_some() {
-            // Spent: only another clean stop may leave one.
-            let mut batch = Batch::default();
-            batch.delete(Family::Meta, keys::META_CLEAN_EPOCH.to_vec());
-            replica.epoch_since = replica.commit(batch)?;
-        }
         Ok(replica)
     }
 
@@ -122,7 +126,8 @@ impl<S: Store> Replica<S> {
         match body {
             PeerBody::Apply { op, object, action, hint_for } => {
                 // No answer to a repetition: the coordinator has the first one or has given up.
-                if from != view.me && !self.once.is_first(from, op) {
+                let again = from != view.me && !self.once.is_first(from, op);
+                if again && !self.config.is_mutant(Mutant::DoubleCount) {
                     return;
                 }
                 self.on_apply(view, now, from, op, &object, action, &hint_for);
@@ -132,7 +137,7 @@ impl<S: Store> Replica<S> {
             }
             PeerBody::Get { op, object, query, digest_only } => {
                 let outcome = self.answer(&object, &query, digest_only);
-                let outcome = outcome.map_err(|error| self.refusal(error));
+                let outcome = outcome.map_err(|error| self.refusal_of(&object, error));
                 self.send(from, PeerBody::Got { op, outcome });
             }
             PeerBody::Inspect { op, object } => {
@@ -140,7 +145,7 @@ impl<S: Store> Replica<S> {
                 self.send(from, PeerBody::Inspected { op, report });
             }
             PeerBody::Repair { object, delta } => {
-                self.join_quietly(view, now, &object, &delta);
+                self.join_state(view, now, &object, &delta);
             }
             PeerBody::Handoff { batch, items } => self.on_handoff(view, now, from, batch, &items),
             PeerBody::HandoffDone { batch } => self.on_handoff_done(view, now, from, batch),
@@ -161,6 +166,8 @@ impl<S: Store> Replica<S> {
                 self.on_objects(view, now, from, listed);
             }
             PeerBody::Pull(objects) => self.on_pull(view, from, &objects),
+            PeerBody::Summary(summary) => self.on_summary(view, from, summary),
+            PeerBody::Lacks(objects) => self.on_lacks(view, from, &objects),
             // Answers belong to the coordinator, layouts to the core.
             PeerBody::Applied { .. }
             | PeerBody::AppliedDurable { .. }
@@ -193,13 +200,14 @@ impl<S: Store> Replica<S> {
         }
         self.deliver_hints(view, now);
         self.exchange_due(view, now);
-        self.collect_some(view);
+        self.collect_some(view, now);
+        self.mend(view, now);
     }
 
     /// When `tick` is next due, µs.
     pub fn deadline(&self) -> Option<u64> {
-        let collect = self.collecting.then_some(0);
-        [self.sync_due_us, self.hints.due(), self.exchange.due(), collect]
+        let collect = if self.collecting { Some(0) } else { self.collect_us };
+        [self.sync_due_us, self.hints.due(), self.exchange.due(), collect, self.mending.due()]
             .into_iter()
             .flatten()
             .min()
@@ -217,8 +225,7 @@ impl<S: Store> Replica<S> {
 
     /// Sends `body` when everything written so far is on disk.
     fn send_durable(&mut self, to: NodeId, body: PeerBody) {
-        if self.written <= self.synced || self.config.is_mutant(Mutant::AckBeforeSync) {
-            self.effects.sync = Some(self.written).filter(|lsn| *lsn > self.synced);
+        if self.written <= self.synced || self.config.is_mutant(Mutant::SkipSync) {
             return self.send(to, body);
         }
         self.effects.sync = Some(self.written);
@@ -242,7 +249,29 @@ impl<S: Store> Replica<S> {
     fn join_quietly(&mut self, view: &View, now: Time, object: &ObjectId, delta: &Object) -> bool {
         let joined = self.join_now(view, now, object, delta, &[]);
         self.sync_due_us.get_or_insert(now.mono_us + BATCHED_SYNC_US);
-        joined.map_err(|error| self.refusal(error)).is_ok()
+        joined.map_err(|error| self.refusal_of(object, error)).is_ok()
+    }
+
+    /// Joins what an owner sent of its state; a state from the first row on takes the place of a
+    /// damaged object. Whether it was joined.
+    fn join_state(&mut self, view: &View, now: Time, object: &ObjectId, state: &Object) -> bool {
+        if self.mending.has(object) && mend::begins_whole(state) {
+            if let Err(error) = self.replace_damaged(view, object) {
+                self.refusal(error);
+                return false;
+            }
+        } else if !view.owns(object) {
+            return false; // Nobody would ever collect it.
+        }
+        self.join_quietly(view, now, object, state)
+    }
+
+    /// A sync failed: whether anything since the last one is on disk cannot be known any more.
+    pub(crate) fn sync_failed(&mut self, why: String) {
+        if self.config.is_mutant(Mutant::IgnoreSyncError) {
+            return self.synced(self.written);
+        }
+        self.effects.halt = Some(why);
     }
 
     /// Counts a store error and says what to tell whoever asked. A store that failed halts the
@@ -273,15 +302,14 @@ impl<S: Store> Replica<S> {
         view.bucket(&object.bucket).durability
     }
 
-    /// Leaves the epoch for the next start; see [`crate::core::Core::close`].
-    ///
-    /// # Errors
-    /// The note could not be written.
-    pub fn close(&mut self) -> Result<Lsn, StoreError> {
-        let mut batch = Batch::default();
-        let epoch = codec::encode(&self.actor.epoch);
-        batch.put(Family::Meta, keys::META_CLEAN_EPOCH.to_vec(), epoch);
-        self.commit(batch)
+    /// The last batch written.
+    pub(crate) fn written(&self) -> Lsn {
+        self.written
+    }
+
+    /// Objects known to be damaged and not mended yet.
+    pub fn damaged(&self) -> u64 {
+        self.mending.count()
     }
 
     /// Hint marks held for one node.
@@ -298,6 +326,7 @@ impl<S: Store> Replica<S> {
     pub fn refresh_gauges(&mut self) {
         self.metrics.set(Metric::HintsPending, self.hints.pending());
         self.metrics.set(Metric::SyncWaiting, self.waiting.len() as u64);
+        self.metrics.set(Metric::Damaged, self.mending.count());
     }
 
     /// The layout kept on disk.
@@ -351,9 +380,15 @@ impl<S: Store> Replica<S> {
             Visit::Next
         })?;
         for object in found {
-            let (header, _) = rows::load(&self.store, &object)?;
-            let (name, props) = bucket_of(&object, &header.object);
-            view.set_bucket(name, props);
+            match rows::load(&self.store, &object) {
+                Ok((header, _)) => {
+                    let (name, props) = bucket_of(&object, &header.object);
+                    view.set_bucket(name, props);
+                }
+                // Every member has it: mended before long.
+                Err(StoreError::Corrupt(_)) => self.note_damage(&object),
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

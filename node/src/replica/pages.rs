@@ -54,7 +54,7 @@ impl<S: Store> Replica<S> {
         match self.page(object, after) {
             Ok(body) => self.send(from, body),
             Err(error) => {
-                self.refusal(error);
+                self.refusal_of(object, error);
             }
         }
     }
@@ -77,7 +77,7 @@ impl<S: Store> Replica<S> {
             // Not the page asked for: late, or asked for in an earlier life.
             (Some(_), _) => None,
         };
-        if !view.owns(&object) || !self.join_quietly(view, now, &object, page) {
+        if !self.join_state(view, now, &object, page) {
             return;
         }
         // A sender that lost dots since the first page may have lost rows not yet sent.

@@ -171,6 +171,20 @@ pub fn load_whole<S: Store>(store: &S, object: &ObjectId) -> Result<(Header, Obj
     Ok((header, whole))
 }
 
+/// Reads everything there is of the object and keeps nothing.
+///
+/// # Errors
+/// A row could not be read or failed its check.
+pub fn check<S: Store>(store: &S, object: &ObjectId) -> Result<(), StoreError> {
+    let (header, _) = load(store, object)?;
+    match &header.object {
+        Object::Set(head) => {
+            scan_members(store, object, head, RowRange::ALL, &mut |_, _| Visit::Next)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What a join did to an object in the store.
 #[derive(Debug)]
 pub struct Joined {

@@ -2,10 +2,11 @@
 //! objects, kept as rows change. Comparing two replicas costs what differs, not what is there.
 
 use super::Replica;
-use super::keys::parse_object_key;
+use super::keys::{parse_object_key, prefix_end};
 use super::rows::digest_of;
 use crate::cluster::View;
 use crate::store::{Family, Store, StoreError, Visit};
+use crate::wire::codec;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
@@ -18,7 +19,30 @@ pub(super) type TreeKey = (u16, u8);
 
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    trees: BTreeMap<TreeKey, [u64; LEAVES]>,
+    trees: BTreeMap<TreeKey, Tree>,
+    /// The bug put back: a part of the objects is not in the trees.
+    pub(super) blind: bool,
+}
+
+#[derive(Debug)]
+struct Tree {
+    leaves: [u64; LEAVES],
+    /// XOR over a hash of each leaf that is not 0 with its place.
+    root: u64,
+}
+
+impl Tree {
+    const EMPTY: Tree = Tree { leaves: [0; LEAVES], root: 0 };
+
+    fn change(&mut self, leaf: usize, by: u64) {
+        let hash = |digest: u64| match digest {
+            0 => 0,
+            digest => xxh3_64_with_seed(&digest.to_le_bytes(), leaf as u64),
+        };
+        let (before, after) = (self.leaves[leaf], self.leaves[leaf] ^ by);
+        self.leaves[leaf] = after;
+        self.root ^= hash(before) ^ hash(after);
+    }
 }
 
 /// The leaf of an object, by its row key.
@@ -29,28 +53,31 @@ pub(super) fn leaf_of(object_key: &[u8]) -> usize {
 impl Trees {
     /// An object's digest changed; 0 stands for absent.
     pub(super) fn replace(&mut self, object_key: &[u8], n: u8, before: u64, after: u64) {
+        if self.blind && leaf_of(object_key).is_multiple_of(2) {
+            return;
+        }
         let partition = u16::from_be_bytes([object_key[0], object_key[1]]);
-        let tree = self.trees.entry((partition, n)).or_insert([0; LEAVES]);
+        let tree = self.trees.entry((partition, n)).or_insert(Tree::EMPTY);
         let entry = |digest: u64| match digest {
             0 => 0,
             digest => xxh3_64_with_seed(object_key, digest),
         };
-        tree[leaf_of(object_key)] ^= entry(before) ^ entry(after);
+        tree.change(leaf_of(object_key), entry(before) ^ entry(after));
     }
 
     /// The leaves of one tree; an empty tree has zeros.
     pub(super) fn leaves(&self, key: TreeKey) -> [u64; LEAVES] {
-        self.trees.get(&key).copied().unwrap_or([0; LEAVES])
+        self.trees.get(&key).map_or([0; LEAVES], |tree| tree.leaves)
     }
 
     /// A digest of the whole tree, 0 when empty.
     pub(super) fn root(&self, key: TreeKey) -> u64 {
-        let Some(leaves) = self.trees.get(&key) else { return 0 };
-        if leaves.iter().all(|leaf| *leaf == 0) {
-            return 0;
-        }
-        let bytes: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.to_le_bytes()).collect();
-        xxh3_64(&bytes).max(1)
+        self.trees.get(&key).map_or(0, |tree| tree.root)
+    }
+
+    /// Trees that hold anything, with their roots.
+    pub(super) fn roots(&self) -> impl Iterator<Item = (TreeKey, u64)> {
+        self.trees.iter().map(|(key, tree)| (*key, tree.root)).filter(|(_, root)| *root != 0)
     }
 
     /// Replication factors in use.
@@ -66,14 +93,41 @@ impl<S: Store> Replica<S> {
     /// # Errors
     /// The headers could not be read.
     pub fn rebuild_trees(&mut self, view: &View) -> Result<(), StoreError> {
-        let mut trees = Trees::default();
+        let mut trees = Trees { blind: self.trees.blind, ..Trees::default() };
+        let mut damaged = Vec::new();
         self.store.scan(Family::Headers, b"", None, &mut |key, bytes| {
             if let Some((object, _)) = parse_object_key(key) {
                 trees.replace(key, view.n_of(&object.bucket), 0, digest_of(Some(bytes)));
+                if !codec::is_intact(bytes) {
+                    damaged.push(object);
+                }
             }
             Visit::Next
         })?;
         self.trees = trees;
+        damaged.iter().for_each(|object| self.note_damage(object));
         Ok(())
+    }
+
+    /// Computes one tree anew from the headers of its partition.
+    ///
+    /// # Errors
+    /// The headers could not be read.
+    pub(super) fn refresh_tree(
+        &mut self,
+        view: &View,
+        partition: u16,
+        n: u8,
+    ) -> Result<(), StoreError> {
+        self.trees.trees.remove(&(partition, n));
+        let trees = &mut self.trees;
+        let from = partition.to_be_bytes();
+        let end = prefix_end(&from);
+        self.store.scan(Family::Headers, &from, end.as_deref(), &mut |key, bytes| {
+            if parse_object_key(key).is_some_and(|(object, _)| view.n_of(&object.bucket) == n) {
+                trees.replace(key, n, 0, digest_of(Some(bytes)));
+            }
+            Visit::Next
+        })
     }
 }

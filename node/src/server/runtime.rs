@@ -254,7 +254,7 @@ impl<S: Store> Stepper<S> {
                 return Err(StoreError::Failed("fenced".into()));
             }
         }
-        let last = self.core.close()?;
+        let last = self.core.close();
         let _ = self.sync_asked.send(last);
         drop(self.sync_asked);
         drop(self.open);

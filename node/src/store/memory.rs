@@ -89,9 +89,32 @@ impl MemoryStore {
         self.synced = Lsn(0);
     }
 
+    /// What a crash that keeps nothing unsynced would leave, without crashing. Costs what is
+    /// unsynced.
+    pub fn as_synced(&self) -> AsSynced<'_> {
+        let mut old = BTreeMap::new();
+        for change in self.unsynced.iter().flatten() {
+            old.entry((change.family, &change.key[..])).or_insert(change.value.as_deref());
+        }
+        AsSynced { store: self, old }
+    }
+
     /// Loses everything, as a disk that was replaced. Injected faults stay.
     pub fn wipe(&mut self) {
         *self = MemoryStore { write_fault: self.write_fault.take(), ..MemoryStore::default() };
+    }
+
+    /// Flips a bit of one row's value on disk, of a row and at a place drawn by the caller, and
+    /// says which row; `None` when the family has no row with bytes. Numbers are taken modulo
+    /// what there is.
+    pub fn flip(&mut self, family: Family, row: u64, bit: u64) -> Option<Vec<u8>> {
+        let rows = &mut self.tables[family as usize].rows;
+        let place = (row % (rows.len() as u64).max(1)) as usize;
+        let (key, value) = rows.iter_mut().nth(place)?;
+        let bits = value.len() as u64 * 8;
+        let at = bit.checked_rem(bits)?;
+        value[(at / 8) as usize] ^= 1 << (at % 8);
+        Some(key.clone())
     }
 
     /// Makes every following write fail with `fault` and change nothing, until it is `None`.
@@ -112,6 +135,54 @@ impl MemoryStore {
     /// Whether no family has a row.
     pub fn is_empty(&self) -> bool {
         self.tables.iter().all(|table| table.rows.is_empty())
+    }
+}
+
+/// The synced part of a store, to read; see [`MemoryStore::as_synced`].
+pub struct AsSynced<'a> {
+    store: &'a MemoryStore,
+    /// What rows written since held before, by family and key.
+    old: BTreeMap<(Family, &'a [u8]), Option<&'a [u8]>>,
+}
+
+impl Store for AsSynced<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.old.get(&(family, key)) {
+            Some(old) => Ok(old.map(<[u8]>::to_vec)),
+            None => self.store.get(family, key),
+        }
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        let mut rows = BTreeMap::new();
+        self.store.scan(family, from, until, &mut |key, value| {
+            rows.insert(key.to_vec(), value.to_vec());
+            Visit::Next
+        })?;
+        for ((_, key), old) in self.old.iter().filter(|((of, _), _)| *of == family) {
+            if *key >= from && until.is_none_or(|until| *key < until) {
+                match old {
+                    Some(old) => rows.insert(key.to_vec(), old.to_vec()),
+                    None => rows.remove(*key),
+                };
+            }
+        }
+        for (key, value) in &rows {
+            if visit(key, value) == Visit::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, _batch: Batch) -> Result<Lsn, StoreError> {
+        Err(StoreError::Failed("what a crash would leave can only be read".into()))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::cluster::Member;
 use crate::config::BucketProps;
 pub use crate::config::Quorum;
-use crate::crdt::{Object, ObjectId, ObjectOp, OpError, SeenContext};
+use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, SeenContext};
 use crate::placement::{Layout, LayoutId};
 use crate::wire::peer::ReplicaReport;
 use thiserror::Error;
@@ -163,6 +163,8 @@ pub struct Written {
     pub object: Object,
     /// What a client that reads this answer has seen.
     pub seen: SeenContext,
+    /// The dots that the write made and those that it removed, for checks.
+    pub said: CausalContext,
 }
 
 /// A read.

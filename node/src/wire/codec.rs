@@ -63,6 +63,12 @@ pub fn encode<T: Encode>(value: &T) -> Vec<u8> {
     out
 }
 
+/// Whether the bytes are as [`encode`] left them, by their checksum alone.
+pub fn is_intact(bytes: &[u8]) -> bool {
+    let body_end = bytes.len().checked_sub(CHECKSUM_BYTES);
+    body_end.is_some_and(|end| checksum(&bytes[..end]) == bytes[end..])
+}
+
 /// Decodes what [`encode`] made.
 ///
 /// # Errors

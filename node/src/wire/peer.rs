@@ -168,6 +168,11 @@ pub enum PeerBody {
     Pull(Vec<ObjectId>),
     /// The layout I work with.
     LayoutIs(Option<Box<Layout>>),
+    /// A digest over the roots of all trees that sender and receiver have in common and that hold
+    /// anything. Differs: the receiver answers with its `Roots`.
+    Summary(u64),
+    /// Answer to `Pull`: the sender owns these objects and has nothing of them.
+    Lacks(Vec<ObjectId>),
 }
 
 impl PeerBody {

@@ -74,6 +74,8 @@ fn as_stored(record: &Record, written: &Written, dot: Dot, nodes: &[Node]) -> Re
     let among_owners = holders.iter().filter(|at| owners.contains(at)).count();
     // A node that crashed since the request began may have lost what it acknowledged from memory.
     let crashed = nodes.iter().filter(|node| node.stopped_us >= record.invoked_us).count();
+    let damaged = nodes.iter().filter(|node| node.damaged_us >= record.invoked_us).count();
+    let crashed = crashed.max(damaged);
     let acks = &written.acks;
     let zones: BTreeSet<&str> = holders.iter().map(|at| nodes[*at].zone()).collect();
     // A stand-in may have handed its copy to an owner in another zone by now.
@@ -86,7 +88,7 @@ fn as_stored(record: &Record, written: &Written, dot: Dot, nodes: &[Node]) -> Re
     );
     let sound = holders.len() + crashed >= (acks.owners + acks.hints) as usize
         && among_owners + crashed >= acks.owners as usize
-        && on_disk.len() >= acks.durable as usize
+        && on_disk.len() + damaged >= acks.durable as usize
         && zones.len() + crashed >= zones_asked;
     if sound { Ok(()) } else { Err(found) }
 }

@@ -7,11 +7,13 @@ use starling_node::crdt::{Object, ObjectId, TypeTag};
 use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply};
 
 const NAME: &str = "reads_agree";
+/// Members read back of a set.
+const PAGE: u32 = 1_000;
 
 /// How the object is read whole.
 pub fn query(object: &ObjectId) -> ReadQuery {
     match object.tag {
-        TypeTag::Set => ReadQuery::Page { after: None, prefix: Vec::new(), limit: 1_000 },
+        TypeTag::Set => ReadQuery::Page { after: None, prefix: Vec::new(), limit: PAGE },
         _ => ReadQuery::Whole,
     }
 }
@@ -32,7 +34,8 @@ pub fn check(object: &ObjectId, reply: Option<&Reply>, nodes: &[Node], findings:
     let Some(layout) = layout_of(nodes) else { return };
     for at in owners(&layout, nodes, object) {
         let state = nodes[at].held(object, false).unwrap_or_else(|| Object::empty(object.tag));
-        let held = value(&state);
+        let mut held = value(&state);
+        held.truncate(PAGE as usize);
         if held != shown || read.present != state.is_present() {
             let node = &nodes[at];
             let detail = format!("{object} reads as {shown:?}, {node} holds {held:?}");

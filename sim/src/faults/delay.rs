@@ -3,20 +3,35 @@
 use super::{Conditions, Fault, Where};
 use crate::random::Rng;
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
-struct Delay {
-    at: Where,
-    up_to_us: u64,
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delay {
+    /// On which links; everywhere unless said.
+    #[serde(default)]
+    pub at: Where,
+    /// Added to each at most, ms.
+    pub up_to_ms: u64,
 }
 
-pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Box<dyn Fault> {
-    let up_to_us = [5_000, 50_000, 300_000, 1_500_000][rng.random_range(0..4)];
-    Box::new(Delay { at: Where::draw(rng, nodes), up_to_us })
+pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Delay {
+    let up_to_ms = [5, 50, 300, 1_500][rng.random_range(0..4)];
+    Delay { at: Where::draw(rng, nodes), up_to_ms }
 }
 
 impl Fault for Delay {
-    fn apply(&self, conditions: &mut Conditions) {
-        conditions.each_link(|a, b| self.at.has(a, b), |link| link.delay_us += self.up_to_us);
+    fn apply(&self, _since_ms: u64, conditions: &mut Conditions) {
+        conditions.each_link(
+            |a, b| self.at.has(a, b),
+            |link| {
+                link.delay_us += self.up_to_ms * 1_000;
+            },
+        );
+    }
+
+    fn named(&self) -> Vec<usize> {
+        self.at.named()
     }
 }

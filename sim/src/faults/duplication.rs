@@ -3,24 +3,35 @@
 use super::{Conditions, Fault, Where};
 use crate::random::Rng;
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
-struct Duplication {
-    at: Where,
-    permille: u32,
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Duplication {
+    /// On which links; everywhere unless said.
+    #[serde(default)]
+    pub at: Where,
+    /// Of 1,000 messages, how many.
+    pub permille: u32,
 }
 
-pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Box<dyn Fault> {
+pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Duplication {
     let permille = [10, 100, 500][rng.random_range(0..3)];
-    Box::new(Duplication { at: Where::draw(rng, nodes), permille })
+    Duplication { at: Where::draw(rng, nodes), permille }
 }
 
 impl Fault for Duplication {
-    fn apply(&self, conditions: &mut Conditions) {
-        let worse = |old: u32| old.max(self.permille);
+    fn apply(&self, _since_ms: u64, conditions: &mut Conditions) {
         conditions.each_link(
             |a, b| self.at.has(a, b),
-            |link| link.duplicate_permille = worse(link.duplicate_permille),
+            |link| {
+                link.duplicate_permille = link.duplicate_permille.max(self.permille);
+            },
         );
+    }
+
+    fn named(&self) -> Vec<usize> {
+        self.at.named()
     }
 }

@@ -3,24 +3,30 @@
 use super::{Conditions, Fault};
 use crate::random::Rng;
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
-struct Islands {
-    /// By node.
-    island: Vec<usize>,
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Islands {
+    /// The groups; nodes in none of them are one more.
+    pub groups: Vec<Vec<usize>>,
 }
 
-pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Box<dyn Fault> {
-    let island = match rng.random_range(0..4) {
-        0 => (0..nodes).collect(),
-        islands => (0..nodes).map(|_| rng.random_range(0..=islands)).collect(),
-    };
-    Box::new(Islands { island })
+pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Islands {
+    let count = rng.random_range(2..=3);
+    let mut groups = vec![Vec::new(); count];
+    (0..nodes).for_each(|node| groups[rng.random_range(0..count)].push(node));
+    Islands { groups }
 }
 
 impl Fault for Islands {
-    fn apply(&self, conditions: &mut Conditions) {
-        conditions
-            .each_link(|from, to| self.island[from] != self.island[to], |link| link.cut = true);
+    fn apply(&self, _since_ms: u64, conditions: &mut Conditions) {
+        let group = |node: usize| self.groups.iter().position(|group| group.contains(&node));
+        conditions.cut_between(|from, to| group(from) != group(to));
+    }
+
+    fn named(&self) -> Vec<usize> {
+        self.groups.concat()
     }
 }

@@ -3,25 +3,31 @@
 use super::{Conditions, Fault, some_nodes};
 use crate::random::Rng;
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
-struct OneWayCut {
-    from: Vec<usize>,
-    to: Vec<usize>,
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneWayCut {
+    /// Whose messages are lost.
+    pub from: Vec<usize>,
+    /// On the way to whom.
+    pub to: Vec<usize>,
 }
 
-pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Box<dyn Fault> {
+pub(super) fn draw(rng: &mut Rng, nodes: usize) -> OneWayCut {
     let mut from = some_nodes(rng, nodes, nodes);
     let to = from.split_off(rng.random_range(1..nodes.max(2)));
     let keep = rng.random_range(1..=to.len().max(1));
-    Box::new(OneWayCut { from, to: to.into_iter().take(keep).collect() })
+    OneWayCut { from, to: to.into_iter().take(keep).collect() }
 }
 
 impl Fault for OneWayCut {
-    fn apply(&self, conditions: &mut Conditions) {
-        conditions.each_link(
-            |a, b| self.from.contains(&a) && self.to.contains(&b),
-            |link| link.cut = true,
-        );
+    fn apply(&self, _since_ms: u64, conditions: &mut Conditions) {
+        conditions.cut_between(|from, to| self.from.contains(&from) && self.to.contains(&to));
+    }
+
+    fn named(&self) -> Vec<usize> {
+        [&self.from[..], &self.to].concat()
     }
 }

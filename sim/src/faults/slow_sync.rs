@@ -3,21 +3,32 @@
 use super::{Conditions, Fault, some_nodes};
 use crate::random::Rng;
 use rand::Rng as _;
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug)]
-struct SlowSync {
-    nodes: Vec<usize>,
-    up_to_us: u64,
+/// See the module.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlowSync {
+    /// Whose.
+    pub nodes: Vec<usize>,
+    /// Added to each sync at most, ms.
+    pub up_to_ms: u64,
 }
 
-pub(super) fn draw(rng: &mut Rng, nodes: usize) -> Box<dyn Fault> {
+pub(super) fn draw(rng: &mut Rng, nodes: usize) -> SlowSync {
     let count = rng.random_range(1..=nodes);
-    let up_to_us = [10_000, 100_000, 1_000_000][rng.random_range(0..3)];
-    Box::new(SlowSync { nodes: some_nodes(rng, nodes, count), up_to_us })
+    let up_to_ms = [10, 100, 1_000][rng.random_range(0..3)];
+    SlowSync { nodes: some_nodes(rng, nodes, count), up_to_ms }
 }
 
 impl Fault for SlowSync {
-    fn apply(&self, conditions: &mut Conditions) {
-        self.nodes.iter().for_each(|node| conditions.sync_us[*node] += self.up_to_us);
+    fn apply(&self, _since_ms: u64, conditions: &mut Conditions) {
+        for node in &self.nodes {
+            conditions.machines[*node].sync_us += self.up_to_ms * 1_000;
+        }
+    }
+
+    fn named(&self) -> Vec<usize> {
+        self.nodes.clone()
     }
 }

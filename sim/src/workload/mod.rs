@@ -23,6 +23,9 @@ pub const BUCKET: &str = "main";
 struct Client {
     /// From its last read or write of an object.
     seen: BTreeMap<ObjectId, SeenContext>,
+    /// What it asks again, and how often it has done so.
+    again: Option<Intent>,
+    retried: u32,
     /// Members that its last page of a set showed.
     members: BTreeMap<ObjectId, Vec<Vec<u8>>>,
 }
@@ -56,6 +59,9 @@ impl Workload {
 
     /// What the client does next.
     pub fn next(&mut self, client: usize) -> Intent {
+        if let Some(intent) = self.clients[client].again.take() {
+            return intent;
+        }
         let (object, action) = match self.rng.random_range(0..100) {
             0..35 => kv::next(self, client),
             35..60 => counter::next(self, client),
@@ -64,6 +70,21 @@ impl Workload {
         };
         let (options, impossible) = options::draw(&mut self.rng, &action);
         Intent { object, action, options, impossible }
+    }
+
+    /// Whether the client asks the same again at once, having done so less than `retries` times:
+    /// what was not acknowledged and may be asked twice.
+    pub fn retry(&mut self, record: &Record, retries: u32) -> bool {
+        let client = &mut self.clients[record.client];
+        let failed = matches!(record.outcome, Outcome::Unknown | Outcome::NotApplied(_));
+        // Members of sets are added once and keys called fresh are written once: checks rely on it.
+        let may = record.intent.object.tag != TypeTag::Set
+            && !is_kind(&record.intent.object, "fresh")
+            && !record.intent.impossible;
+        let again = failed && may && client.retried < retries;
+        client.retried = if again { client.retried + 1 } else { 0 };
+        client.again = again.then(|| record.intent.clone());
+        again
     }
 
     /// Remembers what an answer showed the client.

@@ -20,7 +20,25 @@ impl World {
         };
         self.asked.insert(id, asker);
         self.push(self.now_us + timeout_us + ANSWER_SLACK_US, Event::GiveUp(id));
-        self.step(node, Input::Client(id, request));
+        match self.is_paused(node) {
+            true => {
+                let (life, request) = (self.nodes[node].life, Box::new(request));
+                self.push(self.now_us, Event::Ask { node, life, id, request });
+            }
+            false => self.step(node, Input::Client(id, request)),
+        }
+    }
+
+    /// A request that waited for a paused node.
+    pub(super) fn take_ask(&mut self, node: usize, life: u64, id: RequestId, request: Request) {
+        if self.nodes[node].life == life {
+            self.step(node, Input::Client(id, request));
+        }
+    }
+
+    /// When a client asks next, microseconds.
+    fn next_ask_us(&mut self) -> u64 {
+        self.now_us + (self.workload.pause_us() / self.conditions.load.times).max(1)
     }
 
     pub(super) fn ask_harness(&mut self, node: usize, request: Request) {
@@ -51,13 +69,15 @@ impl World {
         );
         let request = intent.request();
         let (invoked_us, done_us) = (self.now_us, u64::MAX);
-        let outcome = Outcome::Unanswered;
-        self.history.records.push(Record { client, node, invoked_us, done_us, intent, outcome });
+        let (outcome, lost) = (Outcome::Unanswered, false);
+        let record = Record { client, node, invoked_us, done_us, intent, outcome, lost };
+        self.history.records.push(record);
         self.ask(node, Asker::Client(place), request);
     }
 
     pub(super) fn reply(&mut self, node: usize, id: RequestId, reply: Reply) {
         match self.asked.remove(&id) {
+            None if self.late.remove(&id) => {}
             None => {
                 let late = format!("{} answered request {} twice or late", self.nodes[node], id.0);
                 self.findings.violation("answers_once", late);
@@ -88,8 +108,9 @@ impl World {
         self.workload.learn(record);
         checks::quorum_counted::at_answer(place, record, &self.nodes, &mut self.findings);
         let client = record.client;
-        let pause_us = self.workload.pause_us();
-        self.push(self.now_us + pause_us, Event::Client(client));
+        let again = self.workload.retry(record, self.conditions.load.retries);
+        let at_us = if again { self.now_us + 1_000 } else { self.next_ask_us() };
+        self.push(at_us, Event::Client(client));
     }
 
     pub(super) fn give_up(&mut self, id: RequestId) {
@@ -97,8 +118,13 @@ impl World {
             let what = match asker {
                 Asker::Harness => "a request of the harness".to_string(),
                 Asker::Client(place) => {
-                    let client = self.history.records[place].client;
+                    let record = &self.history.records[place];
+                    let (client, node, since_us) = (record.client, record.node, record.invoked_us);
                     self.push(self.now_us, Event::Client(client));
+                    if self.is_paused(node) || self.nodes[node].last_pause_us >= since_us {
+                        // The client has gone; what comes of it is unknown.
+                        return self.late.extend([id]);
+                    }
                     format!("operation #{place}")
                 }
             };

@@ -1,24 +1,26 @@
 //! Nodes in the world: starting, stopping, stepping, their disks and the conditions around them.
 
 use super::{Asker, Event, Phase, World};
-use crate::faults::{self, Conditions};
+use crate::faults::{self, Conditions, Stop};
 use crate::gossip::INTERVAL_US;
 use rand::Rng as _;
 use starling_node::core::{Input, Outbox, Output};
-use starling_node::store::Lsn;
+use starling_node::store::{Lsn, StoreError};
 use starling_node::wire::api::RequestId;
 
 impl World {
     /// Starts a node, at a whole millisecond.
     pub(super) fn start(&mut self, node: usize) {
         self.now_us = self.now_us.next_multiple_of(1_000);
-        let skew_ms = self.conditions.skew_ms[node];
+        let skew_ms = self.conditions.machines[node].skew_ms;
         if let Err(error) = self.nodes[node].start(self.now_us, skew_ms) {
             self.findings
                 .violation("restarts", format!("{} did not open: {error}", self.nodes[node]));
             return;
         }
         self.trace.add(self.now_us, format_args!("{} starts", self.nodes[node]));
+        let full = self.conditions.machines[node].full.then_some(StoreError::Full);
+        self.nodes[node].disk_mut().fail_writes(full);
         self.gossip.start(self.now_us, node, &self.nodes[node].identity());
         self.nodes[node].gossip_due_us = Some(self.now_us + INTERVAL_US);
         self.push(self.now_us + INTERVAL_US, Event::GossipRound);
@@ -27,13 +29,15 @@ impl World {
         self.schedule_tick(node);
     }
 
-    pub(super) fn stop(&mut self, node: usize, stop: faults::Stop) {
+    pub(super) fn stop(&mut self, node: usize, stop: Stop) {
+        self.drop_pause(node);
         let ended = self.nodes[node].stop(self.now_us, stop, &mut self.disk_rng);
         self.trace.add(self.now_us, format_args!("{} stops: {stop:?}, {ended}", self.nodes[node]));
         self.findings.count(
             match stop {
-                faults::Stop::Crash => "crashes",
-                faults::Stop::Clean => "clean_stops",
+                Stop::Clean => "clean_stops",
+                Stop::Torn => "torn_batches",
+                Stop::Crash | Stop::Unsynced => "crashes",
             },
             1,
         );
@@ -81,9 +85,12 @@ impl World {
             }
             Output::Halt(why) => {
                 let who = self.nodes[node].to_string();
-                self.findings.violation("no_halt", format!("{who} halted: {why}"));
+                self.trace.add(self.now_us, format_args!("{who} halts: {why}"));
+                if !self.conditions.machines[node].sync_fails {
+                    self.findings.violation("no_halt", format!("{who} halted: {why}"));
+                }
                 if self.nodes[node].is_up() {
-                    self.stop(node, faults::Stop::Crash);
+                    self.stop(node, Stop::Crash);
                 }
             }
         }
@@ -104,7 +111,7 @@ impl World {
 
     pub(super) fn sync(&mut self, node: usize) {
         if let Some(upto) = self.nodes[node].begin_sync() {
-            let slow_us = self.conditions.sync_us[node];
+            let slow_us = self.conditions.machines[node].sync_us;
             let mut takes_us = self.disk_rng.random_range(100..2_000);
             if slow_us > 0 {
                 takes_us += self.disk_rng.random_range(0..=slow_us);
@@ -115,6 +122,9 @@ impl World {
     }
 
     pub(super) fn synced(&mut self, node: usize, life: u64, upto: Lsn) {
+        if self.conditions.machines[node].sync_fails {
+            return self.sync_failed(node, life);
+        }
         if self.nodes[node].end_sync(life, upto) {
             self.trace.add(self.now_us, format_args!("{} synced {}", self.nodes[node], upto.0));
             self.step(node, Input::Synced(upto));
@@ -124,11 +134,33 @@ impl World {
         }
     }
 
+    /// "After a failed sync nothing may be acknowledged; the node stops."
+    fn sync_failed(&mut self, node: usize, life: u64) {
+        if !self.nodes[node].is_up() || self.nodes[node].life != life {
+            return;
+        }
+        self.trace.add(self.now_us, format_args!("{} fails to sync", self.nodes[node]));
+        self.findings.count("failed_syncs", 1);
+        self.step(node, Input::SyncFailed("input/output error".into()));
+        if self.nodes[node].is_up() {
+            let who = self.nodes[node].to_string();
+            let detail = format!("{who} goes on after a sync that failed");
+            self.findings.violation("stops_after_a_failed_sync", detail);
+            self.stop(node, Stop::Crash);
+        }
+    }
+
     pub(super) fn faults_changed(&mut self) {
-        if self.phase == Phase::Faults {
-            let since_us = self.now_us - self.faults_from_us;
-            let conditions = faults::conditions(&self.faults, self.nodes.len(), since_us);
-            self.lay_conditions(conditions);
+        if self.phase != Phase::Faults {
+            // A node that was being restored when everything healed.
+            return self.lay_conditions(Conditions::fair(self.nodes.len()));
+        }
+        let since_ms = (self.now_us - self.faults_from_us) / 1_000;
+        let conditions = faults::conditions(&self.plan, self.nodes.len(), since_ms);
+        let strikes = faults::strikes(&self.plan, since_ms);
+        self.lay_conditions(conditions);
+        for strike in strikes {
+            self.strike(strike);
         }
     }
 
@@ -137,10 +169,18 @@ impl World {
             .add(self.now_us, format_args!("conditions {}", crate::names::faults(&conditions)));
         self.conditions = conditions;
         for node in 0..self.nodes.len() {
-            self.nodes[node].clock.skew_ms = self.conditions.skew_ms[node];
-            match (self.nodes[node].is_up(), self.conditions.down[node]) {
+            let machine = self.conditions.machines[node];
+            self.nodes[node].clock.skew_ms = machine.skew_ms;
+            self.nodes[node].disk_mut().fail_writes(machine.full.then_some(StoreError::Full));
+            let held_down = machine.sync_fails || self.now_us < self.damage.down_until_us[node];
+            match (self.nodes[node].is_up(), machine.down) {
                 (true, Some(stop)) => self.stop(node, stop),
-                (false, None) => self.start(node),
+                (false, None) if !held_down => self.start(node),
+                _ => {}
+            }
+            match (self.is_paused(node), machine.paused && self.nodes[node].is_up()) {
+                (false, true) => self.pause(node),
+                (true, false) => self.unpause(node),
                 _ => {}
             }
         }

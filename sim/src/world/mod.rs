@@ -4,20 +4,24 @@
 //! same heap, the same steps and the same trace.
 
 mod clients;
+mod damage;
 mod machines;
+mod pauses;
+mod setup;
 mod wires;
 
 use crate::checks::{self, Evidence, Findings};
-use crate::faults::{self, Conditions, Scheduled};
+use crate::faults::{self, Conditions, Plan};
 use crate::gossip::{Datagram, Gossip, INTERVAL_US};
 use crate::history::History;
 use crate::network::Network;
-use crate::node::{Node, Setting};
+use crate::node::Node;
 use crate::random::{Rng, stream};
 use crate::trace::{Sink, Trace};
 use crate::verdict::{Params, Verdict};
 use crate::workload::Workload;
 use rand::Rng as _;
+pub use setup::Setup;
 use starling_node::config::Config;
 use starling_node::store::Lsn;
 use starling_node::wire::api::{Reply, Request, RequestId};
@@ -34,17 +38,15 @@ const LOOK_US: u64 = 500_000;
 const ANSWER_SLACK_US: u64 = 1_000_000;
 /// Events after which a run is given up as endless.
 const EVENTS_MAX: u64 = 20_000_000;
-/// Clients of a run.
-const CLIENTS: usize = 12;
-
 enum Event {
     GossipRound,
     Datagram(Datagram),
-    Peer { from: usize, to: usize, bytes: Vec<u8> },
+    Peer { from: usize, to: usize, bytes: Vec<u8>, spoilt: bool },
     Synced { node: usize, life: u64, upto: Lsn },
     Tick { node: usize, life: u64 },
     Faults,
     Client(usize),
+    Ask { node: usize, life: u64, id: RequestId, request: Box<Request> },
     GiveUp(RequestId),
 }
 
@@ -100,13 +102,19 @@ pub struct World {
     gossip: Gossip,
     network: Network,
     conditions: Conditions,
-    faults: Vec<Scheduled>,
+    plan: Plan,
     faults_from_us: u64,
     disk_rng: Rng,
+    damage: damage::Damage,
+    /// By node: what waits until it goes on.
+    paused: Vec<Option<Vec<Event>>>,
     workload: Workload,
+    clients: usize,
     clients_until_us: u64,
     history: History,
     asked: BTreeMap<RequestId, Asker>,
+    /// Requests whose clients did not wait until a paused node answered.
+    late: BTreeSet<RequestId>,
     last_request: u64,
     harness_reply: Option<Reply>,
     trace: Trace,
@@ -116,34 +124,29 @@ pub struct World {
 /// Runs one seed on this thread, whose randomness it takes over. The thread should be new and end
 /// with the run.
 pub fn run(params: Params, sink: Option<Sink>) -> Verdict {
-    crate::random::take_over(params.seed);
-    World::new(params, sink).run()
+    run_setup(Setup::of_seed(params), sink)
+}
+
+/// Runs what was set up on this thread, whose randomness it takes over; see [`run`].
+pub fn run_setup(setup: Setup, sink: Option<Sink>) -> Verdict {
+    crate::random::take_over(setup.params.seed);
+    World::new(setup, sink).run()
 }
 
 /// The faults that the seed draws, as they are printed.
 pub fn planned(params: &Params) -> Vec<String> {
-    let mut rng = stream(params.seed, "faults");
-    let faults = faults::draw(&mut rng, params.nodes, params.seconds);
-    faults.iter().map(ToString::to_string).collect()
+    Setup::of_seed(params.clone()).plan.iter().map(ToString::to_string).collect()
 }
 
 impl World {
-    fn new(params: Params, sink: Option<Sink>) -> Self {
-        let seed = params.seed;
-        let mut rng = stream(seed, "setting");
-        let count = params.nodes;
-        let zones: Vec<usize> = (0..count)
-            .map(|node| match node {
-                0..3 => node,
-                _ => rng.random_range(0..3),
-            })
-            .collect();
-        let setting = Setting::draw(&mut rng);
+    fn new(setup: Setup, sink: Option<Sink>) -> Self {
+        let Setup { params, zones, setting, network, workload, clients, plan } = setup;
+        let (seed, count) = (params.seed, params.nodes);
         let node = |node: usize| {
             let mut config = Config::new(format!("n{node}"));
             setting.apply(&mut config);
             config.mutant = params.mutant;
-            Node::new(config, format!("z{}", zones[node]), stream(seed, &format!("node {node}")))
+            Node::new(config, zones[node].clone(), stream(seed, &format!("node {node}")))
         };
         World {
             now_us: 0,
@@ -153,15 +156,19 @@ impl World {
             events: 0,
             nodes: (0..count).map(node).collect(),
             gossip: Gossip::new(count),
-            network: Network::draw(stream(seed, "network"), &zones),
+            network,
             conditions: Conditions::fair(count),
-            faults: faults::draw(&mut stream(seed, "faults"), count, params.seconds),
             faults_from_us: 0,
             disk_rng: stream(seed, "disks"),
-            workload: Workload::new(stream(seed, "workload"), CLIENTS),
+            damage: damage::Damage::new(count),
+            paused: (0..count).map(|_| None).collect(),
+            plan,
+            workload,
+            clients,
             clients_until_us: 0,
             history: History::default(),
             asked: BTreeMap::new(),
+            late: BTreeSet::new(),
             last_request: 0,
             harness_reply: None,
             trace: Trace::new(sink),
@@ -187,7 +194,7 @@ impl World {
         for node in &self.nodes {
             self.trace.add(0, format_args!("node {node}"));
         }
-        for fault in &self.faults {
+        for fault in &self.plan {
             self.trace.add(0, format_args!("fault {fault}"));
         }
     }
@@ -218,14 +225,10 @@ impl World {
         self.faults_from_us = self.now_us;
         let until_us = self.now_us + self.params.seconds * 1_000_000;
         self.clients_until_us = until_us;
-        let mut changes: Vec<u64> =
-            self.faults.iter().flat_map(|fault| [fault.from_us, fault.until_us]).collect();
-        changes.sort_unstable();
-        changes.dedup();
-        for change in changes {
-            self.push(self.now_us + change, Event::Faults);
+        for moment_ms in faults::moments(&self.plan) {
+            self.push(self.now_us + moment_ms * 1_000, Event::Faults);
         }
-        for client in 0..CLIENTS {
+        for client in 0..self.clients {
             let pause_us = self.workload.pause_us();
             self.push(self.now_us + pause_us, Event::Client(client));
         }
@@ -301,7 +304,7 @@ impl World {
         self.findings.count("events", self.events);
         self.findings.count("virtual_us", self.now_us);
         let hash = self.trace.digest();
-        let faults = self.faults.iter().map(ToString::to_string).collect();
+        let faults = self.plan.iter().map(ToString::to_string).collect();
         if let Err(error) = self.trace.finish() {
             self.findings.violation("trace", format!("could not be written: {error}"));
         }
@@ -332,14 +335,16 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        let Some(event) = self.unless_paused(event) else { return };
         match event {
             Event::GossipRound => self.gossip_round(),
             Event::Datagram(datagram) => self.datagram(&datagram),
-            Event::Peer { from, to, bytes } => self.peer(from, to, &bytes),
+            Event::Peer { from, to, bytes, spoilt } => self.peer(from, to, &bytes, spoilt),
             Event::Synced { node, life, upto } => self.synced(node, life, upto),
             Event::Tick { node, life } => self.tick(node, life),
             Event::Faults => self.faults_changed(),
             Event::Client(client) => self.client(client),
+            Event::Ask { node, life, id, request } => self.take_ask(node, life, id, *request),
             Event::GiveUp(id) => self.give_up(id),
         }
     }

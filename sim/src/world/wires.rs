@@ -21,23 +21,33 @@ impl World {
         self.findings.count("messages", 1);
         self.findings.count("message_bytes", bytes.len() as u64);
         if from == to {
-            self.push(self.now_us, Event::Peer { from, to, bytes });
+            self.push(self.now_us, Event::Peer { from, to, bytes, spoilt: false });
             return;
         }
         let link = self.conditions.links[from][to];
-        let arrivals = self.network.route(self.now_us, (from, to), &link, Kind::Stream);
+        let (now_us, length) = (self.now_us, bytes.len());
+        let arrivals = self.network.route(now_us, (from, to), length, &link, Kind::Stream);
         self.findings.count("messages_lost", u64::from(arrivals.iter().count() == 0));
         for at_us in arrivals.iter() {
-            self.push(at_us, Event::Peer { from, to, bytes: bytes.clone() });
+            let mut bytes = bytes.clone();
+            let flip = self.network.flips(length, &link);
+            flip.iter().for_each(|(byte, bit)| bytes[*byte] ^= 1 << bit);
+            self.push(at_us, Event::Peer { from, to, bytes, spoilt: flip.is_some() });
         }
     }
 
-    pub(super) fn peer(&mut self, from: usize, to: usize, bytes: &[u8]) {
+    pub(super) fn peer(&mut self, from: usize, to: usize, bytes: &[u8], spoilt: bool) {
         if !self.nodes[to].is_up() {
             return;
         }
         let message: PeerMessage = match codec::decode(bytes) {
+            Ok(_) if spoilt => {
+                let detail = "a message with a flipped bit is taken for a sound one";
+                self.findings.violation("codec", detail.into());
+                return;
+            }
             Ok(message) => message,
+            Err(_) if spoilt => return self.findings.count("messages_spoilt", 1),
             Err(error) => {
                 self.findings.violation("codec", format!("a sent message is refused: {error}"));
                 return;
@@ -73,7 +83,9 @@ impl World {
         self.push(self.now_us + INTERVAL_US, Event::GossipRound);
         self.send_gossip();
         for node in nodes {
-            self.show_members(node);
+            if !self.is_paused(node) {
+                self.show_members(node);
+            }
         }
     }
 
@@ -92,9 +104,17 @@ impl World {
             self.findings.count("gossip_datagrams", 1);
             self.findings.count("gossip_bytes", datagram.bytes.len() as u64);
             let (from, to) = (datagram.from, datagram.to);
+            if self.is_paused(from) {
+                continue; // The library's clock cannot be stopped; what it says is held back.
+            }
             let link = self.conditions.links[from][to];
-            let arrivals = self.network.route(self.now_us, (from, to), &link, Kind::Datagram);
+            let (now_us, length) = (self.now_us, datagram.bytes.len());
+            let arrivals = self.network.route(now_us, (from, to), length, &link, Kind::Datagram);
             for at_us in arrivals.iter() {
+                if self.network.flips(length, &link).is_some() {
+                    self.findings.count("datagrams_spoilt", 1);
+                    continue; // Its seal does not open.
+                }
                 let bytes = datagram.bytes.clone();
                 self.push(at_us, Event::Datagram(Datagram { from, to, bytes }));
             }

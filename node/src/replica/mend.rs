@@ -1,0 +1,214 @@
+//! Damage: an object whose rows fail their check is refused to readers, asked for from its owners,
+//! and replaced when one of them has sent it whole. The scrub reads every row now and then, so
+//! that damage is found before the last good copy is damaged too.
+//!
+//! An object that each of the other owners says it has not is given up: its last copy was here. It
+//! is dropped and counted in `starling_objects_lost_total`, which nothing else ever raises.
+
+use super::Replica;
+use super::keys::{self, object_key, parse_object_key, prefix_end};
+use super::rows;
+use crate::cluster::View;
+use crate::crdt::{NodeId, Object, ObjectId};
+use crate::metrics::Metric;
+use crate::placement::partition_of;
+use crate::store::{Batch, Family, Store, StoreError, Visit};
+use crate::time::Time;
+use crate::wire::codec;
+use crate::wire::peer::PeerBody;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Damaged objects remembered; further ones are found again by the scrub.
+const DAMAGED_MAX: usize = 4_096;
+/// Damaged objects asked for at once.
+const ASK_MAX: usize = 256;
+/// Rows read in one step of the scrub.
+const SCRUB_ROWS: usize = 256;
+
+/// What is damaged, and how far the scrub came.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    /// Objects, and the owners that said they have nothing of each.
+    damaged: BTreeMap<ObjectId, BTreeSet<NodeId>>,
+    ask_us: Option<u64>,
+    scrub_us: Option<u64>,
+    /// Where the scrub goes on: the family, and the first key not read yet.
+    at: (Option<Family>, Vec<u8>),
+}
+
+impl Mending {
+    pub(super) fn due(&self) -> Option<u64> {
+        [self.ask_us, self.scrub_us.or(Some(0))].into_iter().flatten().min()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.damaged.len() as u64
+    }
+
+    pub(super) fn has(&self, object: &ObjectId) -> bool {
+        self.damaged.contains_key(object)
+    }
+}
+
+impl<S: Store> Replica<S> {
+    /// Notes that something of the object cannot be read intact.
+    pub(super) fn note_damage(&mut self, object: &ObjectId) {
+        if self.mending.has(object) || self.mending.damaged.len() >= DAMAGED_MAX {
+            return;
+        }
+        self.mending.damaged.insert(object.clone(), BTreeSet::new());
+        self.mending.ask_us.get_or_insert(0);
+        self.metrics.count(Metric::ObjectsDamaged);
+    }
+
+    /// As [`Replica::refusal`], of an operation on one object.
+    pub(super) fn refusal_of(
+        &mut self,
+        object: &ObjectId,
+        error: StoreError,
+    ) -> crate::wire::peer::Refusal {
+        // What a peer sent may be wrong as well: only rows that cannot be read are damaged.
+        let unreadable = matches!(error, StoreError::Corrupt(_))
+            && matches!(rows::check(&self.store, object), Err(StoreError::Corrupt(_)));
+        if unreadable {
+            self.note_damage(object);
+        }
+        self.refusal(error)
+    }
+
+    /// Asks the owners for what is damaged, and reads on in search of damage.
+    pub(super) fn mend(&mut self, view: &View, now: Time) {
+        if self.mending.ask_us.is_some_and(|due| due <= now.mono_us) {
+            self.ask_for_damaged(view);
+            let again_us = now.mono_us + u64::from(self.config.hint_retry_ms) * 1_000;
+            self.mending.ask_us = (!self.mending.damaged.is_empty()).then_some(again_us);
+        }
+        if self.mending.scrub_us.is_none_or(|due| due <= now.mono_us) {
+            self.mending.scrub_us = Some(now.mono_us + u64::from(self.config.scrub_ms) * 1_000);
+            if let Err(error) = self.scrub_some() {
+                self.refusal(error);
+            }
+        }
+    }
+
+    fn ask_for_damaged(&mut self, view: &View) {
+        let mut by_owner: BTreeMap<NodeId, Vec<ObjectId>> = BTreeMap::new();
+        for (object, lacking) in self.mending.damaged.iter().take(ASK_MAX) {
+            let owners = view.owners(object);
+            let others = owners.iter().filter(|owner| **owner != view.me);
+            for owner in others.filter(|o| view.is_alive(**o) && !lacking.contains(o)) {
+                by_owner.entry(*owner).or_default().push(object.clone());
+            }
+        }
+        for (owner, objects) in by_owner {
+            self.send(owner, PeerBody::Pull(objects));
+        }
+    }
+
+    /// An owner says that it has nothing of these objects.
+    pub(super) fn on_lacks(&mut self, view: &View, from: NodeId, objects: &[ObjectId]) {
+        for object in objects {
+            let Some(lacking) = self.mending.damaged.get_mut(object) else { continue };
+            lacking.insert(from);
+            let mut others = view.owners(object);
+            others.retain(|owner| *owner != view.me);
+            let nobody = others.iter().all(|owner| lacking.contains(owner));
+            // With nobody to ask it stays refused: a person may have a backup.
+            if nobody && !others.is_empty() {
+                let given_up = self.forget_object(view, object);
+                match given_up.map_err(|error| self.refusal(error)) {
+                    Ok(()) => self.metrics.count(Metric::ObjectsLost),
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+
+    /// Drops what is left of a damaged object, so that a whole state can take its place.
+    ///
+    /// # Errors
+    /// Nothing was dropped.
+    pub(super) fn forget_object(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+    ) -> Result<(), StoreError> {
+        let base = object_key(object);
+        let mut batch = Batch::default();
+        batch.delete(Family::Headers, base.clone());
+        let end = prefix_end(&base);
+        self.store.scan(Family::Rows, &base, end.as_deref(), &mut |key, _| {
+            batch.delete(Family::Rows, key.to_vec());
+            Visit::Next
+        })?;
+        self.commit(batch)?;
+        self.mending.damaged.remove(object);
+        // Dots of this actor may have been known here alone: none of them is given out again.
+        self.new_epoch();
+        self.refresh_tree(view, partition_of(object), view.n_of(&object.bucket))
+    }
+
+    /// Takes the place of a damaged object; what was owed of it is owed still.
+    pub(super) fn replace_damaged(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+    ) -> Result<(), StoreError> {
+        self.forget_object(view, object)?;
+        self.metrics.count(Metric::ObjectsMended);
+        Ok(())
+    }
+
+    /// Reads some rows and notes the objects of those that are not intact.
+    fn scrub_some(&mut self) -> Result<(), StoreError> {
+        let (family, from) = std::mem::take(&mut self.mending.at);
+        let family = family.unwrap_or(Family::Headers);
+        let mut found = Vec::new();
+        let mut next = None;
+        let mut seen = 0;
+        self.store.scan(family, &from, None, &mut |key, bytes| {
+            if seen == SCRUB_ROWS {
+                next = Some(key.to_vec());
+                return Visit::Stop;
+            }
+            seen += 1;
+            if !codec::is_intact(bytes) {
+                found.extend(parse_object_key(key).map(|(object, _)| object));
+            }
+            Visit::Next
+        })?;
+        self.mending.at = match (next, family) {
+            (Some(next), family) => (Some(family), next),
+            (None, Family::Headers) => (Some(Family::Rows), Vec::new()),
+            (None, _) => {
+                self.metrics.count(Metric::Scrubs);
+                (None, Vec::new())
+            }
+        };
+        self.metrics.add(Metric::ScrubbedRows, seen as u64);
+        for object in found {
+            self.metrics.count(Metric::CorruptRows);
+            self.note_damage(&object);
+        }
+        Ok(())
+    }
+}
+
+/// The object that a header row or a member's row belongs to.
+pub fn object_of_key(key: &[u8]) -> Option<ObjectId> {
+    keys::parse_object_key(key).map(|(object, _)| object)
+}
+
+/// Whether a state can take the place of a damaged object: all of a small one, or a set from its
+/// first row on.
+pub(super) fn begins_whole(state: &Object) -> bool {
+    use crate::crdt::set::Covers;
+    match state {
+        Object::Set(set) => match &set.covers {
+            Covers::All => true,
+            Covers::Range { after, .. } => after.is_none(),
+            Covers::Rows => false,
+        },
+        _ => true,
+    }
+}

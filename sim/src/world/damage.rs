@@ -1,0 +1,104 @@
+//! Damage to disks, and what it takes away: which acknowledged writes are still on a disk that
+//! acknowledged them.
+
+use super::{Event, World};
+use crate::faults::bit_flip::Part;
+use crate::faults::{Stop, Strike};
+use rand::Rng as _;
+use starling_node::crdt::{Object, ObjectId, TypeTag};
+use starling_node::store::Family;
+use std::collections::BTreeMap;
+
+/// Damage of one run.
+pub(super) struct Damage {
+    /// By node: until when it stays down to be restored, microseconds.
+    pub(super) down_until_us: Vec<u64>,
+}
+
+impl Damage {
+    pub(super) fn new(nodes: usize) -> Damage {
+        Damage { down_until_us: vec![0; nodes] }
+    }
+}
+
+impl World {
+    pub(super) fn strike(&mut self, strike: Strike) {
+        self.trace.add(self.now_us, format_args!("strike {strike:?}"));
+        match strike {
+            Strike::Flip { node, part, rows } => self.flip(node, part, rows),
+            Strike::Wipe { node } => {
+                self.bring_down(node, Stop::Crash);
+                self.findings.count("disks_wiped", 1);
+                self.nodes[node].disk_mut().wipe();
+                self.after_damage(node, None);
+            }
+            Strike::Backup { node } => self.nodes[node].back_up(),
+            Strike::Restore { node, down_ms } => {
+                let Some(copy) = self.nodes[node].backup.take() else { return };
+                self.bring_down(node, Stop::Crash);
+                self.findings.count("backups_restored", 1);
+                *self.nodes[node].disk_mut() = copy;
+                self.after_damage(node, None);
+                let until_us = self.now_us + down_ms * 1_000;
+                self.damage.down_until_us[node] = until_us;
+                self.push(until_us, Event::Faults);
+            }
+        }
+    }
+
+    fn bring_down(&mut self, node: usize, stop: Stop) {
+        if self.nodes[node].is_up() {
+            self.stop(node, stop);
+        }
+    }
+
+    fn flip(&mut self, node: usize, part: Part, rows: usize) {
+        let family = match part {
+            Part::Rows => Family::Rows,
+            Part::Headers => Family::Headers,
+            Part::Hints => Family::Hints,
+            Part::Layout => Family::Meta,
+        };
+        for _ in 0..rows {
+            let (row, bit) = (self.disk_rng.random(), self.disk_rng.random());
+            let Some(key) = self.nodes[node].disk_mut().flip(family, row, bit) else { return };
+            self.findings.count("bits_flipped", 1);
+            let object = match family {
+                Family::Headers | Family::Rows => starling_node::replica::object_of_key(&key),
+                // A hint mark is no copy: the stand-in's rows are.
+                Family::Hints | Family::Meta => continue,
+            };
+            if let Some(object) = object {
+                self.after_damage(node, Some(&object));
+            }
+        }
+    }
+
+    /// A node's disk was damaged, in one object or in all: notes which acknowledged writes are on
+    /// no disk any more. (What stand-ins hand over moves from disk to disk, so only now can it be
+    /// told where each write is.)
+    fn after_damage(&mut self, node: usize, only: Option<&ObjectId>) {
+        self.nodes[node].damaged_us = self.now_us;
+        let mut copies: BTreeMap<&ObjectId, Vec<Object>> = BTreeMap::new();
+        let mut lost = Vec::new();
+        for (place, record) in self.history.records.iter().enumerate() {
+            let object = &record.intent.object;
+            if record.durable_write().is_none() || only.is_some_and(|only| only != object) {
+                continue;
+            }
+            let Some((said, removal)) = record.said() else { continue };
+            let copies = copies.entry(object).or_insert_with(|| {
+                self.nodes.iter().filter_map(|node| node.held(object, true)).collect()
+            });
+            let live = |copy: &Object| copy.live_dots().into_iter().any(|dot| said.contains(dot));
+            let holds = |copy: &Object| said.is_subset(copy.context()) && !(removal && live(copy));
+            // What a counter's removal took off is not told by live dots.
+            let untold = removal && object.tag == TypeTag::Counter;
+            if untold || !copies.iter().any(holds) {
+                lost.push(place);
+            }
+        }
+        self.findings.count("writes_lost_with_disks", lost.len() as u64);
+        lost.into_iter().for_each(|place| self.history.records[place].lost = true);
+    }
+}
