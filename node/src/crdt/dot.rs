@@ -27,8 +27,8 @@ impl fmt::Debug for NodeId {
 }
 
 /// One life of a node's memory of what it wrote. A node that may have forgotten a dot it showed
-/// to others (as with every start: the disk may be new or an old copy) takes a new epoch, hence a new actor, and
-/// so can never give one dot to two writes.
+/// to others (as with every start: the disk may be new or an old copy) takes a new epoch, hence a
+/// new actor, and so can never give one dot to two writes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
 pub struct Actor {
     /// The node that writes.
