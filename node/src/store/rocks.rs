@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rocksdb::{
-    ColumnFamily, DBRecoveryMode, DBWithThreadMode, ErrorKind, Options, ReadOptions,
-    SingleThreaded, WriteBatch,
+    ColumnFamily, DBRecoveryMode, DBWithThreadMode, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, Options,
+    ReadOptions, SingleThreaded, WriteBatch,
 };
 
 use super::{Batch, Change, Family, Lsn, Store, StoreError, Visit};
@@ -77,7 +77,9 @@ impl Shared {
 ///
 /// Writes are refused with [`StoreError::Full`] while less than the reserve
 /// ([`RocksOptions::reserve_bytes`]) is free, and go on when there is room again; reads, syncs,
-/// and batches that only delete or only touch [`Family::Meta`], go on meanwhile.
+/// and batches that only delete or only touch [`Family::Meta`], go on meanwhile. Where a flush
+/// finds no room all the same, writes are refused until RocksDB has resumed, which it tries
+/// every 5 seconds.
 pub struct RocksStore {
     shared: Arc<Shared>,
     room: space::Space,
@@ -217,9 +219,12 @@ fn in_use(dir: &Path, why: &dyn std::fmt::Display) -> StoreError {
     StoreError::Failed(format!("{dir} is in use by another process, or by this one twice ({why})"))
 }
 
-/// All families of the database: those of the store and the one of [`sync`].
+/// All families of the database: those of the store, the one of [`sync`], and the one that
+/// RocksDB wants. Its options would be others if it were not named, with memtables so large that
+/// RocksDB waits for more room than there may be before it resumes after a full disk.
 fn families(tuning: &options::Tuning) -> impl Iterator<Item = (&'static str, Options)> {
-    let names = Family::ALL.map(Family::name).into_iter().chain([sync::FAMILY]);
+    let more = [sync::FAMILY, DEFAULT_COLUMN_FAMILY_NAME];
+    let names = Family::ALL.map(Family::name).into_iter().chain(more);
     names.map(|name| (name, tuning.family.clone()))
 }
 

@@ -308,3 +308,48 @@ fn a_lost_file_is_refused_or_not_needed() {
         }
     }
 }
+
+#[test]
+fn tables_whose_blocks_were_exchanged_are_refused() {
+    let dir = in_memory();
+    {
+        // Incompressible rows of one length: blocks of one length.
+        let (mut store, syncer) = open(dir.path());
+        for n in 0..400_u64 {
+            let mut state = n + 1;
+            let value = (0..1_000).map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state as u8
+            });
+            let mut batch = Batch::default();
+            batch.put(Family::Rows, n.to_be_bytes().to_vec(), value.collect());
+            store.write(batch).unwrap();
+        }
+        syncer.sync().unwrap();
+    }
+    drop(open(dir.path())); // Recovery turns the log into tables.
+    let mut files = read_all(dir.path());
+    let name = largest(&files, ".sst");
+    let table = files.get_mut(&name).unwrap();
+    // The first keys of blocks stand whole in them; where two of them are is where blocks begin.
+    let key_at = |n: u64| {
+        let key = [&[0, 16, 0xe8, 7], &n.to_be_bytes()[..]].concat();
+        table.windows(key.len()).position(|bytes| bytes == key)
+    };
+    let begins: Vec<usize> = (0..200).filter_map(key_at).collect();
+    let lens: Vec<usize> = begins.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let same = lens.windows(2).position(|pair| pair[0] == pair[1]).expect("two equal blocks");
+    let (a, b, len) = (begins[same], begins[same + 1], lens[same]);
+    assert!(len > 4_000, "blocks and not rows: {len}");
+    let (left, right) = table.split_at_mut(b);
+    left[a..a + len].swap_with_slice(&mut right[..len]);
+    let exchanged = write_all(&files);
+    let (store, _syncer) = open(exchanged.path());
+    let found = rows(&store, Family::Rows, b"", None);
+    match found {
+        Err(StoreError::Corrupt(why)) => assert!(why.contains("checksum mismatch"), "{why}"),
+        other => panic!("{:?}", other.map(|rows| rows.len())),
+    }
+}
