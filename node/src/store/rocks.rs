@@ -242,7 +242,11 @@ fn without_log(dir: &Path, tuning: &options::Tuning) -> Result<recovery::Flushed
     let mut database = tuning.database.clone();
     database.set_wal_dir(&blank);
     database.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
-    let opened = Db::open_cf_with_opts_for_read_only(&database, dir, families(tuning), false);
+    let opened = Db::list_cf(&database, dir).and_then(|names| {
+        // A store of a version without the family of [`sync`] is opened without it.
+        let there = families(tuning).filter(|(name, _)| names.iter().any(|found| found == name));
+        Db::open_cf_with_opts_for_read_only(&database, dir, there, false)
+    });
     let flushed = opened.map_err(|e| failure(&e)).and_then(|db| {
         let log_min = db.property_int_value(MIN_LOG).map_err(|e| failure(&e))?;
         let missing = || StoreError::Failed("RocksDB lacks a property".into());
