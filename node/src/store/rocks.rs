@@ -22,7 +22,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rocksdb::{
     ColumnFamily, DBRecoveryMode, DBWithThreadMode, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, Options,
@@ -51,6 +51,9 @@ struct Shared {
     written: AtomicU64,
     /// What was synced, by number.
     order: sync::Order,
+    /// Held while a batch is written. RocksDB would join batches that meet into one record of
+    /// the log, where the row of [`sync`] must be the first in its own.
+    writing: Mutex<()>,
     /// Room on the file system.
     space: space::SpaceStats,
     /// Why syncing ended, once it has.
@@ -63,6 +66,11 @@ impl Shared {
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
         let missing = || StoreError::Failed(format!("family {} is not open", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
+    }
+
+    fn write(&self, changes: WriteBatch) -> Result<(), StoreError> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.db.write(changes).map_err(|e| failure(&e))
     }
 
     fn check_fence(&self) -> Result<(), StoreError> {
@@ -117,6 +125,7 @@ impl RocksStore {
             tuning,
             written: AtomicU64::new(0),
             order: sync::Order::new(base),
+            writing: Mutex::new(()),
             space: space::SpaceStats::default(),
             fenced: OnceLock::new(),
             _lock: lock,
@@ -181,7 +190,7 @@ impl Store for RocksStore {
                 None => changes.delete_cf(family, key),
             }
         }
-        self.shared.db.write(changes).map_err(|e| failure(&e))?;
+        self.shared.write(changes)?;
         // Release: a sync that reads this number finds its batch in the log's buffer.
         let before = self.shared.written.fetch_add(1, Ordering::Release);
         Ok(Lsn(before + 1))

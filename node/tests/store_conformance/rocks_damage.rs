@@ -178,7 +178,7 @@ fn torn_at_every_offset(tear: Tear) {
     let Crashed { mut files, log: name, ends, marked } = crashed(66 << 10);
     let log = files.remove(&name).unwrap();
     let first = log.len() - (64 << 10);
-    let spread = |at: &usize| is_whole() || at.is_multiple_of(509) || log.len() - at <= 128;
+    let spread = |at: &usize| is_whole() || at.is_multiple_of(997) || log.len() - at <= 128;
     let offsets: Vec<usize> = (first..=log.len()).filter(spread).collect();
     let cases = offsets.iter().flat_map(|at| [(*at, false), (*at, true)]).collect();
     let whole = ends.last().unwrap().1;

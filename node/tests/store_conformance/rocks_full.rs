@@ -161,6 +161,12 @@ fn when_others_take_the_reserve_flushing_fails_and_resumes_and_nothing_synced_is
         assert_eq!(failed, StoreError::Full, "batch {n}");
         assert_there(&store, synced + 1);
         fs::remove_file(&ballast).unwrap();
+        if matches!(syncer.sync(), Err(StoreError::Failed(_))) {
+            // The log itself found no room in a sync: that store ends, as after any failed sync.
+            drop((store, syncer));
+            let (store, _syncer) = RocksStore::open(&dir, options).unwrap();
+            return assert_there(&store, synced + 1);
+        }
         let begun = Instant::now();
         writable_within(&mut store, n, Duration::from_secs(30));
         syncer.sync().unwrap();

@@ -45,15 +45,15 @@ impl Order {
     }
 
     /// Puts the row for everything up to `upto` into the log, unless it is there.
-    fn put(&self, db: &Db, upto: Lsn) -> Result<(), StoreError> {
+    fn put(&self, shared: &Shared, upto: Lsn) -> Result<(), StoreError> {
         let number = self.base + upto.0;
         let mut state = self.lock();
         if number > state.put {
-            let family = db.cf_handle(FAMILY);
+            let family = shared.db.cf_handle(FAMILY);
             let family = family.ok_or_else(|| StoreError::Failed("no family order".into()))?;
             let mut row = WriteBatch::default();
             row.put_cf(family, [KEY], number.to_le_bytes());
-            db.write(row).map_err(|e| failure(&e))?;
+            shared.write(row)?;
             state.put = number;
         }
         Ok(())
@@ -98,12 +98,19 @@ impl Syncer {
         shared.check_fence()?;
         // Acquire: every batch up to this one is in the log's buffer.
         let upto = Lsn(shared.written.load(Ordering::Acquire));
+        // Without room for the row, while RocksDB waits for some, the mark is left as it is.
+        let (put, marked) = match shared.order.put(shared, upto) {
+            Err(StoreError::Full) => (Ok(()), false),
+            put => (put, true),
+        };
         let flush = || shared.db.flush_wal(true).map_err(|e| failure(&e));
-        match shared.order.put(&shared.db, upto).and_then(|()| flush()) {
+        match put.and_then(|()| flush()) {
             Ok(()) => {
                 // One that failed beside this one may have lost what this one was to write.
                 shared.check_fence()?;
-                shared.order.mark(upto);
+                if marked {
+                    shared.order.mark(upto);
+                }
                 Ok(upto)
             }
             Err(why) => {
