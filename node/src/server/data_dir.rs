@@ -1,12 +1,14 @@
 //! A node's directory: locked while in use, with the node's name and a count of its starts.
 //!
-//! `lock`, `node.toml` (name and generation), `db/`. The generation grows with every start and
-//! begins at a random number, so a node that lost its directory is not taken for its first life.
+//! `lock`, `node.toml` (name, generation and a checksum of both), `db/`. The generation grows with
+//! every start and begins at a random number, so a node that lost its directory is not taken for
+//! its first life. A changed letter in the name would make it another node: it is refused.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// An open directory; the lock goes with it.
 #[derive(Debug)]
@@ -20,9 +22,24 @@ pub struct DataDir {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Identity {
     name: String,
     generation: u64,
+    /// Of the others, hexadecimal. A directory of a version that did not write it has none.
+    check: Option<String>,
+}
+
+impl Identity {
+    fn sum(&self) -> String {
+        format!("{:016x}", xxh3_64_with_seed(self.name.as_bytes(), self.generation))
+    }
+
+    fn parse(text: &str) -> Result<Identity, String> {
+        let identity: Identity = toml::from_str(text).map_err(|e| e.to_string())?;
+        let sound = identity.check.as_ref().is_none_or(|check| *check == identity.sum());
+        sound.then_some(identity).ok_or_else(|| "its checksum does not match".to_owned())
+    }
 }
 
 impl DataDir {
@@ -49,9 +66,16 @@ impl DataDir {
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
         let file = path.join("node.toml");
-        let mut identity = match fs::read_to_string(&file) {
-            Ok(text) => {
-                toml::from_str(&text).map_err(|e| format!("{} is damaged: {e}", file.display()))?
+        let mut identity = match fs::read(&file) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                Identity::parse(&text).map_err(|why| {
+                    format!(
+                        "{} is damaged: {why}. Restore the data directory from a backup, or empty \
+                         it: the other nodes fill it again",
+                        file.display()
+                    )
+                })?
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => new_identity(name),
             Err(e) => return Err(failed(e)),
@@ -61,9 +85,10 @@ impl DataDir {
             return Err(format!("the data directory {at} belongs to the node {lives}, not {name}"));
         }
         identity.generation += 1;
+        identity.check = Some(identity.sum());
         let text = toml::to_string(&identity).map_err(|e| format!("{at}: {e}"))?;
         write_durably(path, &file, &text).map_err(failed)?;
-        let Identity { name, generation } = identity;
+        let Identity { name, generation, .. } = identity;
         Ok(DataDir { path: path.to_owned(), name, generation, _lock: lock })
     }
 
@@ -78,6 +103,7 @@ fn new_identity(name: Option<&str>) -> Identity {
     Identity {
         name: name.map_or_else(drawn, str::to_owned),
         generation: rand::random::<u32>().into(),
+        check: None,
     }
 }
 
@@ -106,5 +132,30 @@ mod tests {
         assert!(wrong.contains("belongs to the node ada"), "{wrong}");
         let again = DataDir::open(dir.path(), None).expect("it is free again");
         assert_eq!((again.name.as_str(), again.generation), ("ada", generation + 1));
+    }
+
+    #[test]
+    fn a_flipped_bit_in_the_identity_is_refused_or_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let generation = DataDir::open(dir.path(), Some("ada")).expect("it opens").generation;
+        let file = dir.path().join("node.toml");
+        let whole = fs::read(&file).expect("it is there");
+        let mut refused = 0;
+        for at in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            fs::write(&file, flipped).expect("it is written");
+            match DataDir::open(dir.path(), None) {
+                Ok(opened) => {
+                    let found = (opened.name.as_str(), opened.generation);
+                    assert_eq!(found, ("ada", generation + 1), "bit {at}");
+                }
+                Err(why) => {
+                    assert!(why.contains("is damaged"), "{why}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > whole.len() * 4, "{refused} of {} bits", whole.len() * 8);
     }
 }

@@ -126,6 +126,7 @@ struct CoreFile {
 #[serde(default, deny_unknown_fields)]
 struct StorageFile {
     memory_mib: Option<u32>,
+    reserve_mib: Option<u32>,
 }
 
 /// What a node runs with.
@@ -159,6 +160,8 @@ pub struct Settings {
     pub core: Config,
     /// Memory for the database, bytes.
     pub memory_bytes: u64,
+    /// Room that writes leave on the database's file system, bytes; `None` for the default.
+    pub reserve_bytes: Option<u64>,
     /// How logs are written.
     pub log_format: LogFormat,
     /// Whether the end of standard input stops the node.
@@ -201,6 +204,7 @@ impl Settings {
         within("gossip_interval_ms", gossip_interval_ms.into(), 50..=10_000)?;
         let memory_mib = file.storage.memory_mib.unwrap_or(256);
         within("storage.memory_mib", memory_mib.into(), 16..=1 << 20)?;
+        let reserve_bytes = file.storage.reserve_mib.map(|mib| u64::from(mib) << 20);
         let settings = Settings {
             data_dir: args
                 .data_dir
@@ -219,6 +223,7 @@ impl Settings {
             gossip_interval: Duration::from_millis(gossip_interval_ms.into()),
             core: core_config(&file.core)?,
             memory_bytes: u64::from(memory_mib) << 20,
+            reserve_bytes,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             exit_with_stdin: args.exit_with_stdin,
         };

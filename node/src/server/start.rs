@@ -181,8 +181,12 @@ fn open_core(
 ) -> Result<(NodeHandle, CoreThread), String> {
     let clock = Clock::start();
     let memory_bytes = settings.memory_bytes;
-    let options =
-        RocksOptions { memory_bytes, memtable_bytes: memory_bytes / 4, ..RocksOptions::default() };
+    let options = RocksOptions {
+        memory_bytes,
+        memtable_bytes: memory_bytes / 4,
+        reserve_bytes: settings.reserve_bytes,
+        ..RocksOptions::default()
+    };
     let opened = RocksStore::open(&dir.db(), options);
     let (store, syncer) = opened.map_err(|e| format!("cannot open the store: {e}"))?;
     let probe = store.probe();

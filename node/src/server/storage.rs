@@ -66,6 +66,24 @@ pub fn samples(probe: &Probe, samples: &mut Vec<Sample>) {
             Kind::Gauge,
             stats.write_stopped.into(),
         ),
+        (
+            "starling_storage_disk_free_bytes",
+            "Bytes free on the file system when a write last asked.",
+            Kind::Gauge,
+            stats.disk_free_bytes,
+        ),
+        (
+            "starling_storage_disk_reserve_bytes",
+            "Bytes kept free: writes are refused while less is free.",
+            Kind::Gauge,
+            stats.disk_reserve_bytes,
+        ),
+        (
+            "starling_storage_writes_refused_total",
+            "Batches refused because too little was free.",
+            Kind::Counter,
+            stats.writes_refused,
+        ),
     ] {
         samples.push(Sample { name, help, kind, labels: Vec::new(), value: value as f64 });
     }

@@ -4,29 +4,43 @@
 //! on disk, with one sync, every batch written before it was called; all writers that wait share
 //! it. Stopping without it (SIGKILL, power) keeps every synced batch and a prefix of the others,
 //! each whole or not at all: most often none of them, as the buffer dies with the process.
-//! Opening accepts a torn end of the log and refuses any other damage.
+//! Opening accepts the loss of what was not synced and refuses any other damage.
 //!
 //! After a sync that failed nobody knows what is on disk, and a second one may succeed without
 //! writing what the first one lost. So it is never tried again: writing and syncing end there.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // The store that has files.
 
+mod log;
+mod mark;
 mod options;
+mod recovery;
+mod space;
 mod stats;
+mod sync;
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rocksdb::{ColumnFamily, DBWithThreadMode, ErrorKind, ReadOptions, SingleThreaded, WriteBatch};
+use rocksdb::{
+    ColumnFamily, DBRecoveryMode, DBWithThreadMode, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, Options,
+    ReadOptions, SingleThreaded, WriteBatch,
+};
 
 use super::{Batch, Change, Family, Lsn, Store, StoreError, Visit};
 
 pub use options::RocksOptions;
 pub use stats::{FamilyStats, Probe, RocksStats};
+pub use sync::Syncer;
+use sync::last_number;
 
 /// Families are opened once and never created later, so looking one up needs no lock.
 type Db = DBWithThreadMode<SingleThreaded>;
+
+/// RocksDB's name for the lowest log that it still needs.
+const MIN_LOG: &str = "rocksdb.min-log-number-to-keep";
 
 /// What the store and its handles share. The database closes with the last of them.
 struct Shared {
@@ -35,14 +49,28 @@ struct Shared {
     tuning: options::Tuning,
     /// The highest [`Lsn`] that is in the log's buffer.
     written: AtomicU64,
+    /// What was synced, by number.
+    order: sync::Order,
+    /// Held while a batch is written. RocksDB would join batches that meet into one record of
+    /// the log, where the row of [`sync`] must be the first in its own.
+    writing: Mutex<()>,
+    /// Room on the file system.
+    space: space::SpaceStats,
     /// Why syncing ended, once it has.
     fenced: OnceLock<StoreError>,
+    /// Of the directory; goes last.
+    _lock: File,
 }
 
 impl Shared {
     fn family(&self, family: Family) -> Result<&ColumnFamily, StoreError> {
         let missing = || StoreError::Failed(format!("family {} is not open", family.name()));
         self.db.cf_handle(family.name()).ok_or_else(missing)
+    }
+
+    fn write(&self, changes: WriteBatch) -> Result<(), StoreError> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.db.write(changes).map_err(|e| failure(&e))
     }
 
     fn check_fence(&self) -> Result<(), StoreError> {
@@ -55,10 +83,14 @@ impl Shared {
 
 /// The rows of one node, on disk. The only writer of its database.
 ///
-/// Once a write has failed with [`StoreError::Full`] all writes do, also when space was freed,
-/// until the directory is opened again; reads, and syncs of what was written before, go on.
+/// Writes are refused with [`StoreError::Full`] while less than the reserve
+/// ([`RocksOptions::reserve_bytes`]) is free, and go on when there is room again; reads, syncs,
+/// and batches that only delete or only touch [`Family::Meta`], go on meanwhile. Where a flush
+/// finds no room all the same, writes are refused until RocksDB has resumed, which it tries
+/// every 5 seconds.
 pub struct RocksStore {
     shared: Arc<Shared>,
+    room: space::Space,
 }
 
 impl RocksStore {
@@ -69,25 +101,39 @@ impl RocksStore {
     /// [`Syncer`] and [`Probe`] are dropped.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if what is on disk is not what was written,
-    /// [`StoreError::Failed`] if another process has it open or it cannot be read or written,
-    /// [`StoreError::Full`] if there is no space to recover.
+    /// [`StoreError::Corrupt`] if what is on disk is not what was written, or synced batches are
+    /// missing, [`StoreError::Failed`] if another process has it open or it cannot be read or
+    /// written, [`StoreError::Full`] if there is no space to recover.
     pub fn open(dir: &Path, options: RocksOptions) -> Result<(RocksStore, Syncer), StoreError> {
         create_durably(dir)?;
+        let lock = lock(dir)?;
         let tuning = options::Tuning::new(&options);
-        let families = Family::ALL.map(|family| (family.name(), tuning.family.clone()));
-        let db = Db::open_cf_with_opts(&tuning.database, dir, families).map_err(|e| {
-            match e.as_ref().contains("LOCK") {
-                true => StoreError::Failed(format!(
-                    "{} is in use by another process, or by this one twice ({e})",
-                    dir.display()
-                )),
-                false => failure(&e),
-            }
+        let claimed = recovery::prepare(dir, &|| without_log(dir, &tuning))?;
+        let db = Db::open_cf_with_opts(&tuning.database, dir, families(&tuning));
+        let db = db.map_err(|e| match e.as_ref().contains("LOCK") {
+            true => in_use(dir, &e),
+            false => failure(&e),
         })?;
-        let (written, fenced) = (AtomicU64::new(0), OnceLock::new());
-        let shared = Arc::new(Shared { db, tuning, written, fenced });
-        Ok((RocksStore { shared: shared.clone() }, Syncer { shared }))
+        let base = last_number(&db)?;
+        if claimed.is_some_and(|claimed| base < claimed) {
+            let claimed = claimed.unwrap_or(0);
+            let lost = format!("batches up to {claimed} were synced, {base} are there");
+            return Err(recovery::refusal(dir, &lost));
+        }
+        let shared = Arc::new(Shared {
+            db,
+            tuning,
+            written: AtomicU64::new(0),
+            order: sync::Order::new(base),
+            writing: Mutex::new(()),
+            space: space::SpaceStats::default(),
+            fenced: OnceLock::new(),
+            _lock: lock,
+        });
+        let mark = mark::Mark::create(dir, base).map_err(|e| io_failure(dir, &e))?;
+        shared.order.keep(mark);
+        let room = space::Space::new(dir.to_owned(), options.reserve_bytes, &shared.space);
+        Ok((RocksStore { shared: shared.clone(), room }, Syncer { shared }))
     }
 
     /// A handle that reads the store's measurements from any thread.
@@ -130,6 +176,12 @@ impl Store for RocksStore {
 
     fn write(&mut self, batch: Batch) -> Result<Lsn, StoreError> {
         self.shared.check_fence()?;
+        let is_little = |change: &Change| change.value.is_none() || change.family == Family::Meta;
+        let bytes = batch.changes.iter().map(bytes_of).sum();
+        let is_little = batch.changes.iter().all(is_little);
+        if !self.room.admits(bytes, is_little, &self.shared.space) {
+            return Err(StoreError::Full);
+        }
         let mut changes = WriteBatch::default();
         for Change { family, key, value } in &batch.changes {
             let family = self.shared.family(*family)?;
@@ -138,41 +190,10 @@ impl Store for RocksStore {
                 None => changes.delete_cf(family, key),
             }
         }
-        self.shared.db.write(changes).map_err(|e| failure(&e))?;
+        self.shared.write(changes)?;
         // Release: a sync that reads this number finds its batch in the log's buffer.
         let before = self.shared.written.fetch_add(1, Ordering::Release);
         Ok(Lsn(before + 1))
-    }
-}
-
-/// Makes written batches durable, from any thread. Clones share one database.
-#[derive(Clone)]
-pub struct Syncer {
-    shared: Arc<Shared>,
-}
-
-impl Syncer {
-    /// Puts every batch written so far on disk and returns the last of them, 0 if there is none.
-    /// Blocks for one sync of the disk; writes go on meanwhile.
-    ///
-    /// # Errors
-    /// The batches since the last sync may or may not be on disk, and this store never syncs or
-    /// writes again: stop the node.
-    pub fn sync(&self) -> Result<Lsn, StoreError> {
-        self.shared.check_fence()?;
-        let upto = Lsn(self.shared.written.load(Ordering::Acquire));
-        match self.shared.db.flush_wal(true) {
-            Ok(()) => {
-                // One that failed beside this one may have lost what this one was to write.
-                self.shared.check_fence()?;
-                Ok(upto)
-            }
-            Err(e) => {
-                let why = failure(&e);
-                let _ = self.shared.fenced.set(why.clone());
-                Err(why)
-            }
-        }
     }
 }
 
@@ -189,6 +210,71 @@ fn create_durably(dir: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(dir)
         .and_then(|()| File::open(parent)?.sync_all())
         .map_err(|e| StoreError::Failed(format!("creating {}: {e}", dir.display())))
+}
+
+/// Keeps others away from before the files are looked at until the database is closed. RocksDB
+/// takes a lock of its own, but only when it opens.
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("in-use");
+    let file = File::create(&path).map_err(|e| io_failure(&path, &e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(e) => Err(in_use(dir, &e)),
+    }
+}
+
+fn in_use(dir: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    let dir = dir.display();
+    StoreError::Failed(format!("{dir} is in use by another process, or by this one twice ({why})"))
+}
+
+/// All families of the database: those of the store, the one of [`sync`], and the one that
+/// RocksDB wants. Its options would be others if it were not named, with memtables so large that
+/// RocksDB waits for more room than there may be before it resumes after a full disk.
+fn families(tuning: &options::Tuning) -> impl Iterator<Item = (&'static str, Options)> {
+    let more = [sync::FAMILY, DEFAULT_COLUMN_FAMILY_NAME];
+    let names = Family::ALL.map(Family::name).into_iter().chain(more);
+    names.map(|name| (name, tuning.family.clone()))
+}
+
+/// What the tables hold: opened to be read, with zeros in place of the log. Files of its size,
+/// because RocksDB compares sizes with what it has noted.
+fn without_log(dir: &Path, tuning: &options::Tuning) -> Result<recovery::Flushed, StoreError> {
+    let blank = dir.join("blank-log");
+    let failed = |e: io::Error| io_failure(&blank, &e);
+    fs::create_dir_all(&blank).map_err(failed)?;
+    for (_, log) in recovery::logs(dir)? {
+        let len = fs::metadata(&log).map_err(failed)?.len();
+        let name = log.file_name().unwrap_or_default();
+        File::create(blank.join(name)).and_then(|file| file.set_len(len)).map_err(failed)?;
+    }
+    let mut database = tuning.database.clone();
+    database.set_wal_dir(&blank);
+    database.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+    let opened = Db::list_cf(&database, dir).and_then(|names| {
+        // A store of a version without the family of [`sync`] is opened without it.
+        let there = families(tuning).filter(|(name, _)| names.iter().any(|found| found == name));
+        Db::open_cf_with_opts_for_read_only(&database, dir, there, false)
+    });
+    let flushed = opened.map_err(|e| failure(&e)).and_then(|db| {
+        let log_min = db.property_int_value(MIN_LOG).map_err(|e| failure(&e))?;
+        let missing = || StoreError::Failed("RocksDB lacks a property".into());
+        Ok(recovery::Flushed { log_min: log_min.ok_or_else(missing)?, upto: last_number(&db)? })
+    });
+    fs::remove_dir_all(&blank).map_err(failed)?;
+    flushed
+}
+
+fn io_failure(path: &Path, error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::Failed(format!("{}: {error}", path.display())),
+    }
+}
+
+/// What a change adds to the log, about.
+fn bytes_of(change: &Change) -> u64 {
+    (change.key.len() + change.value.as_ref().map_or(0, Vec::len) + 16) as u64
 }
 
 fn failure(error: &rocksdb::Error) -> StoreError {

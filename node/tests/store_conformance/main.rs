@@ -9,6 +9,8 @@ mod rocks;
 #[cfg(feature = "server")]
 mod rocks_damage;
 #[cfg(feature = "server")]
+mod rocks_full;
+#[cfg(feature = "server")]
 mod rocks_kill;
 mod suite;
 

@@ -18,6 +18,7 @@ pub fn small() -> RocksOptions {
         wal_bytes_max: 2 << 20,
         open_files_max: 32,
         background_jobs: 2,
+        reserve_bytes: None,
     }
 }
 

@@ -31,6 +31,10 @@ pub struct RocksOptions {
     pub open_files_max: u32,
     /// Threads that flush and compact. One per two cores leaves room for serving.
     pub background_jobs: u32,
+    /// Room kept on the file system: writes are refused while less is free. It has to last for
+    /// what is flushed, compacted and logged meanwhile, and for what others write there. `None`
+    /// for 64 MiB, or a twentieth of the file system if that is less.
+    pub reserve_bytes: Option<u64>,
 }
 
 impl Default for RocksOptions {
@@ -41,6 +45,7 @@ impl Default for RocksOptions {
             wal_bytes_max: 256 * MIB,
             open_files_max: 512,
             background_jobs: 2,
+            reserve_bytes: None,
         }
     }
 }
@@ -73,12 +78,13 @@ fn database_options(options: &RocksOptions, memtables: &WriteBufferManager) -> O
     let mut database = Options::default();
     database.create_if_missing(true);
     database.create_missing_column_families(true);
+    database.set_paranoid_checks(true);
 
     database.set_manual_wal_flush(true);
     database.set_max_total_wal_size(options.wal_bytes_max);
-    // A torn end is what a crash leaves. Damage before it would cost batches that were synced,
-    // so it is refused; the default would silently drop all that follows it.
-    database.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // What a crash tore off is cut before RocksDB looks ([`super::recovery`]); it must find
+    // nothing but whole records.
+    database.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
     database.set_track_and_verify_wals_in_manifest(true);
 
     database.set_write_buffer_manager(memtables);

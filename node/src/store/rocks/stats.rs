@@ -3,6 +3,7 @@
 //! Sizes are gauges and may move either way; hits and misses count up from opening.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rocksdb::properties;
 use rocksdb::statistics::Ticker;
@@ -45,6 +46,12 @@ pub struct RocksStats {
     pub background_errors: u64,
     /// Whether writes wait because flushing or compaction lags.
     pub write_stopped: bool,
+    /// Bytes free on the file system, as of the last write that asked.
+    pub disk_free_bytes: u64,
+    /// Bytes that are kept free there.
+    pub disk_reserve_bytes: u64,
+    /// Batches refused since opening because less was free.
+    pub writes_refused: u64,
 }
 
 /// Reads measurements from any thread. Keeps the database open.
@@ -63,7 +70,7 @@ impl Probe {
     /// # Errors
     /// RocksDB did not give a number it is known to have.
     pub fn stats(&self) -> Result<RocksStats, StoreError> {
-        let tuning = &self.shared.tuning;
+        let (tuning, space) = (&self.shared.tuning, &self.shared.space);
         let families: Result<Vec<_>, _> =
             Family::ALL.into_iter().map(|family| self.family(family)).collect();
         Ok(RocksStats {
@@ -75,6 +82,9 @@ impl Probe {
             memtable_bytes: tuning.memtables.get_usage() as u64,
             background_errors: self.number(Family::Meta, properties::BACKGROUND_ERRORS)?,
             write_stopped: self.number(Family::Meta, properties::IS_WRITE_STOPPED)? != 0,
+            disk_free_bytes: space.free.load(Ordering::Relaxed),
+            disk_reserve_bytes: space.reserve.load(Ordering::Relaxed),
+            writes_refused: space.refused.load(Ordering::Relaxed),
         })
     }
 
