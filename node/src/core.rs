@@ -384,8 +384,10 @@ impl<S: Store> Core<S> {
     fn on_layout(&mut self, from: NodeId, theirs: Option<Box<Layout>>, out: &mut Outbox) {
         match (theirs, self.view.layout.as_deref()) {
             (Some(theirs), None) if theirs.is_valid() => {
-                if let Err(error) = self.adopt(*theirs, None) {
-                    self.replica.effects.halt = Some(error.to_string());
+                match self.adopt(*theirs, None) {
+                    // Offered again while this node says that it has none.
+                    Ok(()) | Err(StoreError::Full) => {}
+                    Err(error) => self.replica.effects.halt = Some(error.to_string()),
                 }
             }
             (None, Some(mine)) => {

@@ -98,9 +98,15 @@ struct Sweep {
     /// Put each of the known bugs back, one after the other, and count the seeds until it is found
     #[arg(long, conflicts_with = "mutant")]
     mutants: bool,
+    /// Run all seeds with each family of faults alone, one after the other
+    #[arg(long, conflicts_with_all = ["mutants", "family"])]
+    families: bool,
     /// Runs at a time; one for each core unless said
     #[arg(long)]
     jobs: Option<usize>,
+    /// Remember in this folder what was done, and go on from there
+    #[arg(long)]
+    state: Option<PathBuf>,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -181,37 +187,53 @@ fn print_verdict(verdict: &Verdict) {
 fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(cores);
-    let mutants: Vec<Option<Mutant>> = match args.mutants {
-        true => Mutant::ALL.iter().copied().map(Some).collect(),
-        false => vec![args.shape.params(0).mutant],
-    };
     let mut all_well = true;
-    for mutant in mutants {
-        let params = Params { mutant, ..args.shape.params(0) };
-        let summary = sweep::sweep(&params, args.seeds.clone(), jobs, mutant.is_some())?;
+    for (name, params) in sweeps(args) {
+        let state = args.state.as_ref().map(|folder| folder.join(format!("{name}.json")));
+        if let Some(folder) = &args.state {
+            std::fs::create_dir_all(folder)?;
+        }
+        let until_found = params.mutant.is_some();
+        let plan = sweep::Plan { seeds: args.seeds.clone(), jobs, until_found, state };
+        let summary = sweep::sweep(&params, &plan)?;
         match args.json {
             true => println!("{}", serde_json::to_string_pretty(&summary)?),
-            false => print_summary(&summary, mutant),
+            false => print_summary(&summary, &name, params.mutant),
         }
         if let (Some(path), Some(first)) = (&args.keep, summary.failures.first()) {
             serde_json::to_writer_pretty(File::create(path)?, first)?;
         }
-        all_well &= (summary.failed > 0) == mutant.is_some();
+        all_well &= (summary.failed > 0) == params.mutant.is_some();
     }
     Ok(all_well)
 }
 
-fn print_summary(summary: &Summary, mutant: Option<Mutant>) {
+/// The sweeps asked for, with a name each.
+fn sweeps(args: &Sweep) -> Vec<(String, Params)> {
+    let params = args.shape.params(0);
+    if args.mutants {
+        let with = |mutant: &Mutant| {
+            (mutant.name().into(), Params { mutant: Some(*mutant), ..params.clone() })
+        };
+        return Mutant::ALL.iter().map(with).collect();
+    }
+    if args.families {
+        let with = |family: &str| {
+            (family.into(), Params { family: Some(family.into()), ..params.clone() })
+        };
+        return faults::families().map(with).collect();
+    }
+    vec![(params.family.clone().unwrap_or_else(|| "mixed".into()), params)]
+}
+
+fn print_summary(summary: &Summary, name: &str, mutant: Option<Mutant>) {
     match mutant {
-        Some(mutant) => {
-            let name = mutant.name();
-            match (summary.seeds_to_find, summary.failures.first()) {
-                (Some(seeds), Some(first)) => {
-                    println!("{name}: caught after {seeds} seeds by {}", checks_of(first));
-                }
-                _ => println!("{name}: NOT caught in {} seeds", summary.runs),
+        Some(_) => match (summary.seeds_to_find, summary.failures.first()) {
+            (Some(seeds), Some(first)) => {
+                println!("{name}: caught after {seeds} seeds by {}", checks_of(first));
             }
-        }
+            _ => println!("{name}: NOT caught in {} seeds", summary.runs),
+        },
         None => {
             for (name, count) in &summary.counts {
                 println!("{count:>14} {name}");
@@ -226,12 +248,14 @@ fn print_summary(summary: &Summary, mutant: Option<Mutant>) {
         }
     }
     println!(
-        "{} runs, {} with a broken promise; {} virtual seconds in {:.1} s: {:.0} per second",
+        "{name}: {} runs, {} with a broken promise; {} virtual seconds in {:.1} s: {:.0} per \
+         second, {:.0} per second of a core",
         summary.runs,
         summary.failed,
         summary.virtual_seconds,
         summary.wall_seconds,
-        summary.virtual_per_wall
+        summary.virtual_per_wall,
+        summary.virtual_per_cpu
     );
 }
 

@@ -214,8 +214,10 @@ impl Write {
                 self.applied = Some(applied);
                 self.spread(op, doing);
                 self.timer_us = self.timer_us.min(now_us + self.hedge_us);
-                if settled {
-                    self.on_ack(view, now_us, from, false, doing);
+                // The word that it is on disk may have overtaken this one.
+                let durable = self.copies.get(&from).is_some_and(|copy| copy.durable);
+                if settled || durable {
+                    self.on_ack(view, now_us, from, durable, doing);
                 }
             }
             Err(refusal) => self.on_refused(view, op, refusal, doing),

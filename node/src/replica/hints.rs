@@ -257,7 +257,10 @@ impl<S: Store> Replica<S> {
             Marked::Header => head.clears(),
             Marked::Member(member) => {
                 let live = rows::load_member(&self.store, object, head, member)?;
-                Set::owed(member, missed, &live)
+                // Of dots that this copy has not seen, as after it was mended, it says nothing:
+                // that they are not here does not mean that they were removed.
+                let unseen = missed.minus(&head.context);
+                Set::owed(member, &missed.minus(&unseen), &live)
             }
         }))
     }

@@ -87,11 +87,14 @@ impl World {
                 continue;
             }
             let Some((said, removal)) = record.said() else { continue };
+            // A removal also stands for what the replica had removed before.
+            let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
+            let known = seen.filter(|_| removal).unwrap_or(said);
             let copies = copies.entry(object).or_insert_with(|| {
                 self.nodes.iter().filter_map(|node| node.held(object, true)).collect()
             });
             let live = |copy: &Object| copy.live_dots().into_iter().any(|dot| said.contains(dot));
-            let holds = |copy: &Object| said.is_subset(copy.context()) && !(removal && live(copy));
+            let holds = |copy: &Object| known.is_subset(copy.context()) && !(removal && live(copy));
             // What a counter's removal took off is not told by live dots.
             let untold = removal && object.tag == TypeTag::Counter;
             if untold || !copies.iter().any(holds) {

@@ -1,14 +1,18 @@
 //! Many seeds on all cores: worker processes run one seed after the other, each on a thread of
 //! its own, so that a crash of one costs nothing but its own seed.
 
+mod state;
+
 use crate::verdict::{Params, Verdict, run_alone};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use state::State;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -18,7 +22,7 @@ const KEPT_MAX: usize = 20;
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// What came out of a sweep.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// Runs done.
     pub runs: u64,
@@ -26,10 +30,14 @@ pub struct Summary {
     pub failed: u64,
     /// Virtual seconds of all runs.
     pub virtual_seconds: u64,
-    /// Wall seconds of the sweep.
+    /// Wall seconds of the sweep, without the time it was stopped.
     pub wall_seconds: f64,
+    /// Processor seconds of all runs.
+    pub cpu_seconds: f64,
     /// Virtual cluster-seconds simulated per wall second.
     pub virtual_per_wall: f64,
+    /// Virtual cluster-seconds simulated per second of one processor.
+    pub virtual_per_cpu: f64,
     /// How many runs it took until a promise was broken, in the order of seeds.
     pub seeds_to_find: Option<u64>,
     /// Over all runs, how often what happened.
@@ -52,39 +60,49 @@ impl Summary {
         }
     }
 
-    fn finish(&mut self, first_seed: u64, wall: Duration) {
-        self.wall_seconds = wall.as_secs_f64();
+    fn finish(&mut self, first_seed: u64) {
+        let cpu_us = self.counts.get("cpu_us").copied().unwrap_or(0);
+        self.cpu_seconds = cpu_us as f64 / 1e6;
         let virtual_us = self.counts.get("virtual_us").copied().unwrap_or(0);
         self.virtual_seconds = virtual_us / 1_000_000;
         self.virtual_per_wall = virtual_us as f64 / 1e6 / self.wall_seconds.max(1e-9);
+        self.virtual_per_cpu = virtual_us as f64 / 1e6 / self.cpu_seconds.max(1e-9);
         self.seeds_to_find = self.failures.first().map(|found| found.seed - first_seed + 1);
     }
 }
 
-/// Runs all `seeds` with `jobs` workers; with `until_found` no more are begun after a failure.
+/// How a sweep is carried out.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seeds, without the last one.
+    pub seeds: Range<u64>,
+    /// Workers.
+    pub jobs: usize,
+    /// Whether to begin no more runs after a failure.
+    pub until_found: bool,
+    /// A file that remembers what was done, so that a sweep that was stopped goes on from there.
+    pub state: Option<PathBuf>,
+}
+
+/// Runs all seeds of the plan that were not run before.
 ///
 /// # Errors
-/// This program could not be started as a worker.
-pub fn sweep(
-    params: &Params,
-    seeds: Range<u64>,
-    jobs: usize,
-    until_found: bool,
-) -> io::Result<Summary> {
-    let next = AtomicU64::new(seeds.start);
-    let stop = AtomicBool::new(false);
+/// This program could not be started as a worker, or the state could not be read or written, or
+/// is of another sweep.
+pub fn sweep(params: &Params, plan: &Plan) -> io::Result<Summary> {
+    let mut state = State::load(params, plan)?;
+    let todo = Mutex::new(state.left(&plan.seeds));
+    let stop = AtomicBool::new(plan.until_found && state.summary.failed > 0);
     let failed: Mutex<Option<io::Error>> = Mutex::new(None);
     let (send, receive) = mpsc::channel::<Verdict>();
-    let begun = Instant::now();
-    let mut summary = Summary::default();
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        for _ in 0..plan.jobs.max(1) {
             let send = send.clone();
-            let (next, stop, failed, end) = (&next, &stop, &failed, seeds.end);
+            let (todo, stop, failed) = (&todo, &stop, &failed);
             scope.spawn(move || {
                 let claim = || {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    (seed < end && !stop.load(Ordering::Relaxed)).then_some(seed)
+                    let next = todo.lock().expect("not poisoned").next();
+                    next.filter(|_| !stop.load(Ordering::Relaxed))
                 };
                 if let Err(error) = work_off(params, claim, &send) {
                     stop.store(true, Ordering::Relaxed);
@@ -93,21 +111,28 @@ pub fn sweep(
             });
         }
         drop(send);
-        let progress = Progress::new(seeds.end.saturating_sub(seeds.start));
+        let (before, begun) = (state.summary.wall_seconds, Instant::now());
+        let progress = Progress::new(plan.seeds.end.saturating_sub(plan.seeds.start));
         for verdict in receive {
-            if until_found && !verdict.is_clean() {
+            if plan.until_found && !verdict.is_clean() {
                 stop.store(true, Ordering::Relaxed);
             }
-            summary.add(verdict);
-            progress.show(&summary, begun.elapsed());
+            state.add(verdict);
+            state.summary.wall_seconds = before + begun.elapsed().as_secs_f64();
+            progress.show(&state.summary, begun.elapsed());
+            if let Err(error) = state.save_now_and_then() {
+                stop.store(true, Ordering::Relaxed);
+                *failed.lock().expect("not poisoned") = Some(error);
+            }
         }
         progress.end();
     });
     if let Some(error) = failed.into_inner().expect("not poisoned") {
         return Err(error);
     }
-    summary.finish(seeds.start, begun.elapsed());
-    Ok(summary)
+    state.save()?;
+    state.summary.finish(plan.seeds.start);
+    Ok(state.summary)
 }
 
 /// One line of a worker's output.
@@ -120,13 +145,21 @@ const ANSWER: &str = "verdict ";
 pub fn worker(params: &Params) -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         let seed = line?.trim().parse().map_err(io::Error::other)?;
-        let verdict = run_alone(&Params { seed, ..params.clone() }, None);
+        let before_us = cpu_us();
+        let mut verdict = run_alone(&Params { seed, ..params.clone() }, None);
+        verdict.counts.insert("cpu_us".into(), cpu_us() - before_us);
         let json = serde_json::to_string(&verdict)?;
         let mut out = io::stdout().lock();
         writeln!(out, "{ANSWER}{json}")?;
         out.flush()?;
     }
     Ok(())
+}
+
+/// Time that all processors together have given to this process, microseconds.
+fn cpu_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
 }
 
 struct Worker {
