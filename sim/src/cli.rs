@@ -32,6 +32,8 @@ enum What {
     Replay(Replay),
     /// Tell how stale reads are with this N, R and W on these latencies
     Pbs(Box<starling_sim::pbs::Pbs>),
+    /// Tell what clusters of several sizes cost
+    Plan(Box<starling_sim::plan::Plan>),
     /// Run the seeds that come on standard input
     #[command(hide = true)]
     Worker(Shape),
@@ -139,6 +141,7 @@ pub fn run(cli: Cli) -> io::Result<bool> {
         What::Twice(args) => twice(&args),
         What::Replay(args) => replay(&args),
         What::Pbs(args) => starling_sim::pbs::run(&args),
+        What::Plan(args) => starling_sim::plan::run(&args),
         What::Worker(shape) => sweep::worker(&shape.params(0)).map(|()| true),
     }
 }

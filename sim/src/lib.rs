@@ -10,6 +10,7 @@ mod names;
 pub mod network;
 pub mod node;
 pub mod pbs;
+pub mod plan;
 pub mod random;
 pub mod sweep;
 pub mod trace;
