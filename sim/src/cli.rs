@@ -31,6 +31,10 @@ enum What {
     Twice(Twice),
     /// Print everything that happened in a run, line by line
     Replay(Replay),
+    /// Tell how stale reads are with this N, R and W on these latencies
+    Pbs(Box<starling_sim::pbs::Pbs>),
+    /// Tell what clusters of several sizes cost
+    Plan(Box<starling_sim::plan::Plan>),
     /// Run the seeds that come on standard input
     #[command(hide = true)]
     Worker(Shape),
@@ -146,6 +150,8 @@ pub fn run(cli: Cli) -> io::Result<bool> {
         What::Sweep(args) => sweep_seeds(&args),
         What::Twice(args) => twice(&args),
         What::Replay(args) => replay(&args),
+        What::Pbs(args) => starling_sim::pbs::run(&args),
+        What::Plan(args) => starling_sim::plan::run(&args),
         What::Worker(shape) => sweep::worker(&shape.params(0)).map(|()| true),
     }
 }

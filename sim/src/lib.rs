@@ -9,6 +9,8 @@ pub mod history;
 mod names;
 pub mod network;
 pub mod node;
+pub mod pbs;
+pub mod plan;
 pub mod random;
 pub mod sweep;
 pub mod trace;

@@ -4,8 +4,9 @@
 use super::{Event, World};
 use crate::faults::bit_flip::Part;
 use crate::faults::{Stop, Strike};
+use crate::history::{Action, Record};
 use rand::Rng as _;
-use starling_node::crdt::{Object, ObjectId, TypeTag};
+use starling_node::crdt::{Dot, Object, ObjectId, ObjectOp, SetOp, TypeTag};
 use starling_node::store::Family;
 use std::collections::BTreeMap;
 
@@ -93,7 +94,8 @@ impl World {
             let copies = copies.entry(object).or_insert_with(|| {
                 self.nodes.iter().filter_map(|node| node.held(object, true)).collect()
             });
-            let live = |copy: &Object| copy.live_dots().into_iter().any(|dot| said.contains(dot));
+            let live =
+                |copy: &Object| removable(record, copy).iter().any(|dot| known.contains(*dot));
             let holds = |copy: &Object| known.is_subset(copy.context()) && !(removal && live(copy));
             // What a counter's removal took off is not told by live dots.
             let untold = removal && object.tag == TypeTag::Counter;
@@ -103,5 +105,15 @@ impl World {
         }
         self.findings.count("writes_lost_with_disks", lost.len() as u64);
         lost.into_iter().for_each(|place| self.history.records[place].lost = true);
+    }
+}
+
+/// Live dots of a copy that the removal would take away, had it seen them.
+fn removable(record: &Record, copy: &Object) -> Vec<Dot> {
+    match (&record.intent.action, copy) {
+        (Action::Write(ObjectOp::Set(SetOp::Update { remove, .. })), Object::Set(set)) => {
+            remove.iter().filter_map(|member| set.rows.get(member)).flatten().copied().collect()
+        }
+        _ => copy.live_dots(),
     }
 }
