@@ -13,14 +13,19 @@ CASES ?= 100000
 # make bench: rounds, and seconds a measurement.
 ROUNDS ?= 3
 POINT_S ?= 8
+# make chaos: runs of each fault, any value for the short form, and clusters at a time.
+RUNS ?= 1
+SHORT ?=
+JOBS ?= 3
 
 # With RocksDB's archive from the cache, and without RocksDB at all.
 CARGO := .ci/rocksdb cargo
 CORE := cargo
 SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim --
+BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test verify format-check lint docs audit sim bench fuzz fmt clean
+.PHONY: help run test verify format-check lint docs audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +45,7 @@ test: ## every test of the three crates, and the examples in the documentation
 	@.ci/setup build test
 	@$(CARGO) test --quiet --locked --workspace --doc
 	@$(CARGO) $(NEXTEST) --workspace
+	@$(CORE) $(NEXTEST) -p starling-sim --features rig --bin starling-chaos
 
 verify: format-check lint docs audit sim test ## all checks; changes nothing in the tree
 
@@ -53,6 +59,7 @@ lint: ## clippy on everything, and on the pure core alone
 	@.ci/setup build lint
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
+	@$(CORE) clippy --locked -p starling-sim --features rig --all-targets -- -D warnings
 
 docs: ## the API documentation without a warning; links in *.md are a test
 	@.ci/setup build
@@ -66,6 +73,13 @@ sim: ## the simulator over SEEDS (0..100), then three seeds twice, whose traces 
 	@.ci/setup build
 	@$(SIM) sweep --seeds $(SEEDS)
 	@$(SIM) twice --seeds 0..3
+
+chaos: ## break five real processes in every way, RUNS (1) times each; SHORT=1 for 4 faults in 90 s
+	@.ci/setup build chaos
+	@$(CARGO) build --release --locked -p starling-node --bin starling
+	@$(CORE) build --release --locked -p starling-sim --features rig --bin starling-chaos
+	@$(BUILT)/starling-chaos all --starling $(BUILT)/starling --runs $(RUNS) --jobs $(JOBS) \
+		$(if $(SHORT),--short) $(ARGS)
 
 bench: ## measure beside a bare server, Redis and RocksDB, ROUNDS (3) rounds; see docs/performance.md
 	@BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(POINT_S) .ci/bench

@@ -1,0 +1,176 @@
+//! Asks nodes how they are, and says when a cluster has recovered: nobody owes a hint, every node
+//! hears every other, and every object was seen equal at all its owners.
+
+use crate::history::{BUCKET, Object};
+use crate::net::{HTTP, host};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Between two questions.
+pub const POLL: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(6);
+const BODY_BYTES_MAX: usize = 16 << 20;
+/// Before an object counts as unequal.
+const LOOKS: usize = 4;
+/// Objects asked about at once.
+const ASKED_MAX: usize = 4;
+
+/// Questions to all nodes.
+#[derive(Clone)]
+pub struct Cluster {
+    http: Client<HttpConnector, Empty<Bytes>>,
+    nodes: usize,
+}
+
+impl Cluster {
+    /// Of so many nodes.
+    pub fn new(nodes: usize) -> Cluster {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(1)));
+        let http = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(5))
+            .build(connector);
+        Cluster { http, nodes }
+    }
+
+    async fn get(&self, node: usize, path: &str) -> Option<Bytes> {
+        let uri = format!("http://{}:{HTTP}{path}", host(node)).parse().ok()?;
+        let answer = timeout(PATIENCE, async {
+            let answer = self.http.get(uri).await.ok()?;
+            let found = answer.status().is_success();
+            let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await.ok()?;
+            found.then(|| body.to_bytes())
+        });
+        answer.await.ok()?
+    }
+
+    async fn json(&self, node: usize, path: &str) -> Option<Value> {
+        serde_json::from_slice(&self.get(node, path).await?).ok()
+    }
+
+    /// Whether the node is ready and hears all.
+    async fn hears(&self, node: usize) -> bool {
+        let Some(status) = self.json(node, "/v1/cluster").await else { return false };
+        let members = status["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+        status["ready"] == true
+            && members.len() == self.nodes
+            && members.iter().all(|member| member["alive"] == true)
+    }
+
+    /// Hints that the node owes; none if it does not say.
+    async fn owes(&self, node: usize) -> Option<u64> {
+        let text = self.get(node, "/metrics").await?;
+        let text = String::from_utf8_lossy(&text);
+        let value = text.lines().find_map(|line| line.strip_prefix("starling_hints_pending "));
+        value?.trim().parse::<f64>().ok().map(|count| count as u64)
+    }
+
+    /// Whether all hear all, and what is owed in all.
+    pub async fn state(&self) -> (bool, Option<u64>) {
+        let mut asked = JoinSet::new();
+        for node in 0..self.nodes {
+            let cluster = self.clone();
+            asked.spawn(async move { (cluster.hears(node).await, cluster.owes(node).await) });
+        }
+        let answers = asked.join_all().await;
+        let hear = answers.iter().all(|(hears, _)| *hears);
+        (hear, answers.iter().map(|(_, owes)| *owes).sum())
+    }
+
+    /// Waits until all hear all and none owes, or the time is over.
+    pub async fn calm(&self, until: Instant) -> Result<(), String> {
+        let (begun, mut last) = (Instant::now(), None);
+        loop {
+            let state = self.state().await;
+            if last != Some(state) {
+                let after = begun.elapsed().as_secs_f64();
+                eprintln!("after {after:.1} s: all hear all: {}; owed: {:?}", state.0, state.1);
+                last = Some(state);
+            }
+            if state == (true, Some(0)) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                let (hear, owed) = state;
+                return Err(format!("all hear all: {hear}; hints owed: {owed:?}"));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Why the owners of an object are not all there and equal.
+    async fn unequal(&self, object: Object) -> Option<String> {
+        let path = format!("/v1/explain/{}/{BUCKET}/{}", object.tag.name(), object.key());
+        let node = object.key % self.nodes;
+        let Some(report) = self.json(node, &path).await else {
+            return Some(format!("node{node} does not say"));
+        };
+        let replicas = report["replicas"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let owners = replicas.iter().filter(|replica| replica["owner"] == true);
+        let whole = owners.clone().count() == 3
+            && owners.clone().all(|replica| replica["error"].is_null())
+            && report["owners_agree"] == true;
+        (!whole).then(|| report.to_string())
+    }
+
+    /// The same, unless some look in a row finds them equal: a write may just be on its way.
+    async fn differs(&self, object: Object) -> Option<String> {
+        for _ in 1..LOOKS {
+            self.unequal(object).await?;
+            sleep(POLL / 2).await;
+        }
+        self.unequal(object).await
+    }
+
+    /// Asks about all objects until each was seen equal at its owners once, and says when the last
+    /// one that was not equal at first was.
+    ///
+    /// # Errors
+    /// The time is over; names an object that is not equal.
+    pub async fn equal(
+        &self,
+        objects: &BTreeSet<Object>,
+        until: Instant,
+    ) -> Result<Option<Instant>, String> {
+        let mut left: Vec<Object> = objects.iter().copied().collect();
+        let mut last = None;
+        let mut first = true;
+        loop {
+            let mut unequal = Vec::new();
+            for some in left.chunks(ASKED_MAX) {
+                let mut asked = JoinSet::new();
+                for object in some.iter().copied() {
+                    let cluster = self.clone();
+                    asked.spawn(async move { (object, cluster.differs(object).await) });
+                }
+                for (object, why) in asked.join_all().await {
+                    match why {
+                        Some(why) => unequal.push((object, why)),
+                        None if !first => last = Some(Instant::now()),
+                        None => {}
+                    }
+                }
+            }
+            let Some((object, why)) = unequal.first() else { return Ok(last) };
+            if first {
+                let (count, why) = (unequal.len(), why.chars().take(3_000).collect::<String>());
+                eprintln!("{count} objects are not equal at first, such as {object}: {why}");
+            }
+            if Instant::now() >= until {
+                let (left, why) = (unequal.len(), why.chars().take(2_000).collect::<String>());
+                return Err(format!("{left} objects are not equal, such as {object}: {why}"));
+            }
+            left = unequal.into_iter().map(|(object, _)| object).collect();
+            first = false;
+            sleep(POLL).await;
+        }
+    }
+}
