@@ -112,7 +112,8 @@ impl World {
 fn removable(record: &Record, copy: &Object) -> Vec<Dot> {
     match (&record.intent.action, copy) {
         (Action::Write(ObjectOp::Set(SetOp::Update { remove, .. })), Object::Set(set)) => {
-            remove.iter().filter_map(|member| set.rows.get(member)).flatten().copied().collect()
+            let named = set.members().filter(|(member, _)| remove.contains(*member));
+            named.flat_map(|(_, dots)| dots.iter().copied()).collect()
         }
         _ => copy.live_dots(),
     }
