@@ -175,6 +175,11 @@ impl<S: Store> Core<S> {
         self.view.layout.as_ref()
     }
 
+    /// Replicas of each object in the bucket.
+    pub fn n_of(&self, bucket: &str) -> u8 {
+        self.view.n_of(bucket)
+    }
+
     /// Whether the node can serve clients: it is part of a layout, and since it started it has
     /// heard all other members or waited for them.
     pub fn is_ready(&self) -> bool {

@@ -5,7 +5,8 @@ use crate::history::{Action, Intent, Outcome};
 use crate::network::Link;
 use starling_node::cluster::MembershipView;
 use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectOp, Observed, SetOp};
-use starling_node::wire::peer::PeerBody;
+use starling_node::wire::api::{Failure, Reply};
+use starling_node::wire::peer::{PeerBody, Refusal};
 
 /// A message by its kind, operation and object.
 pub fn body(body: &PeerBody) -> String {
@@ -160,4 +161,41 @@ fn unfair(link: &Link) -> Option<String> {
         return Some("cut".into());
     }
     (*link != Link::default()).then(|| format!("{link:?}"))
+}
+
+/// A failure by its kind, as it is counted.
+pub fn failure(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unavailable(_) => "failures_unavailable",
+        Failure::Unknown(_) => "failures_unknown",
+        Failure::BadParameter { .. } => "failures_bad_parameter",
+        Failure::Refused(_) => "failures_refused",
+        Failure::Overloaded => "failures_overloaded",
+        Failure::DiskFull => "failures_disk_full",
+        Failure::Corrupt(_) => "failures_corrupt",
+        Failure::Conflict(_) => "failures_conflict",
+    }
+}
+
+/// A refusal by its kind, as it is counted.
+pub fn refusal(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Op(_) => "refusals_op",
+        Refusal::DiskFull => "refusals_disk_full",
+        Refusal::Corrupt(_) => "refusals_corrupt",
+        Refusal::Failed(_) => "refusals_failed",
+        Refusal::HintsFull => "refusals_hints_full",
+        Refusal::Misdirected => "refusals_misdirected",
+    }
+}
+
+/// An answer about the cluster.
+pub fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Cluster(status) => format!("cluster, ready {}", status.ready),
+        Reply::Bucket(props) => format!("bucket {props:?}"),
+        Reply::Explained { .. } => "an explanation".into(),
+        Reply::Failed(failure) => format!("failed: {failure}"),
+        Reply::Written(_) | Reply::Read(_) => "data".into(),
+    }
 }

@@ -57,6 +57,17 @@ impl Setting {
     }
 }
 
+/// What a node's queues hold.
+#[derive(Debug)]
+pub struct Gauges {
+    /// By the metric's name.
+    pub values: BTreeMap<&'static str, u64>,
+    /// Requests open at most.
+    pub requests_max: u64,
+    /// Hint marks kept for one node at most.
+    pub hints_max: u64,
+}
+
 enum State {
     Up(Box<Core<MemoryStore>>),
     Down(MemoryStore),
@@ -159,6 +170,33 @@ impl Node {
     /// How many members gossip hears, itself included.
     pub fn heard(&self) -> usize {
         self.view.iter().filter(|member| member.alive).count()
+    }
+
+    /// Objects known to be damaged and not mended; of a node that is down, none that it could tell.
+    pub fn damaged(&self) -> u64 {
+        self.core().map_or(0, Core::damaged)
+    }
+
+    /// The members as it sees them.
+    pub fn view(&self) -> &MembershipView {
+        &self.view
+    }
+
+    /// Replicas of each object in the bucket, as a node that is up knows.
+    pub fn n_of(&self, bucket: &str) -> Option<u8> {
+        self.core().map(|core| core.n_of(bucket))
+    }
+
+    /// Its gauges and the settings that bound them, of a node that is up.
+    pub fn gauges(&mut self) -> Option<Gauges> {
+        let Some(State::Up(core)) = &mut self.state else { return None };
+        let values = core.metrics().iter();
+        let values = values.filter(|(_, kind, ..)| *kind == Kind::Gauge);
+        Some(Gauges {
+            values: values.map(|(name, _, _, value)| (name, value)).collect(),
+            requests_max: self.config.requests_max as u64,
+            hints_max: self.config.hints_max,
+        })
     }
 
     /// The layout in force.

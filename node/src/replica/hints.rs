@@ -189,6 +189,12 @@ impl<S: Store> Replica<S> {
             self.refusal(error);
             return;
         }
+        let (found, strays): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| {
+            parse_hint_key(key).is_none_or(|(_, object, _)| view.owned_by(target, &object))
+        });
+        if !strays.is_empty() {
+            self.readdress(view, target, strays);
+        }
         let (items, marks) = self.owed(found);
         if marks.is_empty() {
             return;
@@ -204,6 +210,51 @@ impl<S: Store> Replica<S> {
         }
         self.hints.under_way.insert(target, UnderWay { batch, give_up_us, marks });
         self.send(target, PeerBody::Handoff { batch, items });
+    }
+
+    /// Marks for a node that does not own their objects, as of a time when this node knew the
+    /// bucket by other properties: whoever owns them now is owed what they say. Where this node
+    /// owns the object itself, the comparison of trees sees to that.
+    fn readdress(&mut self, view: &View, target: NodeId, strays: Vec<(Vec<u8>, Vec<u8>)>) {
+        let mut batch = Batch::default();
+        let mut marks = Vec::new();
+        let gone = strays.len() as u64;
+        for (key, missed) in strays {
+            batch.delete(Family::Hints, key.clone());
+            let Some((_, object, marked)) = parse_hint_key(&key) else { continue };
+            if view.owns(&object) {
+                continue;
+            }
+            for owner in view.owners(&object) {
+                let key = hint_key(owner, &object_key(&object), &marked);
+                match self.store.get(Family::Hints, &key) {
+                    Ok(None) => {
+                        batch.put(Family::Hints, key, missed.clone());
+                        marks.push(Mark { target: owner, new: true });
+                    }
+                    Ok(Some(had)) => {
+                        let both = [&had, &missed].map(|m| codec::decode::<CausalContext>(m));
+                        if let [Ok(mut had), Ok(missed)] = both {
+                            had.join(&missed);
+                            batch.put(Family::Hints, key, codec::encode(&had));
+                        }
+                    }
+                    Err(error) => {
+                        self.refusal(error);
+                        return;
+                    }
+                }
+            }
+        }
+        match self.commit(batch) {
+            Ok(_) => {
+                self.hints.settle(target, gone);
+                self.count_marks(&marks);
+            }
+            Err(error) => {
+                self.refusal(error);
+            }
+        }
     }
 
     /// The deltas that these marks stand for, up to the limit of a batch.

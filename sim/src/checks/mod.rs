@@ -2,13 +2,18 @@
 //! what the stores hold; they never ask the core whether it did right.
 
 pub mod acked_writes_survive;
+pub mod bounded_memory;
 pub mod counters_exact;
+pub mod damage_is_mended;
 pub mod hints_drain;
 pub mod nothing_invented;
+pub mod ownership_is_fixed;
 pub mod quorum_counted;
 pub mod reads_agree;
+pub mod reads_counted;
 pub mod removed_stays_removed;
 pub mod replicas_equal;
+pub mod views_agree;
 
 use crate::history::{History, Record};
 use crate::node::Node;
@@ -21,7 +26,7 @@ use std::sync::Arc;
 /// Violations of one check kept of one run; all are counted.
 const KEPT_MAX: usize = 3;
 
-/// Replicas of every object: the workload's bucket has the default properties.
+/// Replicas of each object of the workload's main bucket, which has the default properties.
 pub const N: u8 = 3;
 
 /// A broken promise.
@@ -74,11 +79,13 @@ pub struct Evidence<'a> {
     pub nodes: &'a [Node],
     /// What each owner holds of each object that anyone asked for or holds.
     pub owned: BTreeMap<ObjectId, Vec<Copy>>,
+    /// The layout that the cluster formed.
+    pub formed: Option<Arc<Layout>>,
 }
 
 impl<'a> Evidence<'a> {
     /// Reads all stores.
-    pub fn new(history: &'a History, nodes: &'a [Node]) -> Self {
+    pub fn new(history: &'a History, nodes: &'a [Node], formed: Option<Arc<Layout>>) -> Self {
         let audits: Vec<_> = nodes.iter().map(|node| node.audit().unwrap_or_default()).collect();
         let mut ids: BTreeSet<ObjectId> =
             history.records.iter().map(|record| record.intent.object.clone()).collect();
@@ -96,7 +103,7 @@ impl<'a> Evidence<'a> {
                 owned.insert(id, copies);
             }
         }
-        Evidence { history, nodes, owned }
+        Evidence { history, nodes, owned, formed }
     }
 }
 
@@ -107,7 +114,8 @@ pub fn layout_of(nodes: &[Node]) -> Option<Arc<Layout>> {
 
 /// The places of the object's owners.
 pub fn owners(layout: &Layout, nodes: &[Node], object: &ObjectId) -> Vec<usize> {
-    let list = layout.preference(partition_of(object), N);
+    let n = nodes.iter().find_map(|node| node.n_of(&object.bucket)).unwrap_or(N);
+    let list = layout.preference(partition_of(object), n);
     let place = |id| nodes.iter().position(|node| node.id() == id);
     list.owners().iter().filter_map(|id| place(*id)).collect()
 }
@@ -116,6 +124,8 @@ pub fn owners(layout: &Layout, nodes: &[Node], object: &ObjectId) -> Vec<usize> 
 pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     counts(evidence.history, findings);
     hints_drain::check(evidence, findings);
+    ownership_is_fixed::check(evidence, findings);
+    damage_is_mended::check(evidence, findings);
     replicas_equal::check(evidence, findings);
     acked_writes_survive::check(evidence, findings);
     removed_stays_removed::check(evidence, findings);

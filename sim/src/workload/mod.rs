@@ -12,11 +12,17 @@ mod set;
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
 use rand::Rng as _;
-use starling_node::crdt::{Object, ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
+use starling_node::crdt::{
+    CounterOp, FlagOp, KvOp, Object, ObjectId, ObjectOp, Observed, SeenContext, SetOp, TypeTag,
+};
+use starling_node::wire::api::Options;
 use std::collections::BTreeMap;
 
-/// The bucket of all objects; it has the default properties.
+/// The bucket of most objects; it has the default properties.
 pub const BUCKET: &str = "main";
+/// A bucket whose properties are drawn; it holds registers, counters and sets that only converge
+/// and are not lost, whatever the properties are.
+pub const SIDE: &str = "side";
 
 /// What one client remembers.
 #[derive(Default)]
@@ -34,6 +40,8 @@ struct Client {
 pub struct Workload {
     rng: Rng,
     clients: Vec<Client>,
+    /// Until a client's next operation at most, microseconds; drawn for the whole run.
+    pause_max_us: u64,
     /// Numbers that make values unique.
     fresh: u64,
     /// How often each object was written, where that is bounded.
@@ -43,13 +51,15 @@ pub struct Workload {
 impl Workload {
     /// Clients that have done nothing yet.
     pub fn new(rng: Rng, clients: usize) -> Self {
+        let mut rng = rng;
+        let pause_max_us = [250_000, 600_000, 1_500_000][rng.random_range(0..3)];
         let clients = (0..clients).map(|_| Client::default()).collect();
-        Workload { rng, clients, fresh: 0, writes: BTreeMap::new() }
+        Workload { rng, clients, pause_max_us, fresh: 0, writes: BTreeMap::new() }
     }
 
     /// Until a client's next operation, microseconds.
     pub fn pause_us(&mut self) -> u64 {
-        self.rng.random_range(5_000..250_000)
+        self.rng.random_range(5_000..self.pause_max_us)
     }
 
     /// Draws one of `count` things.
@@ -68,6 +78,11 @@ impl Workload {
             60..92 => set::next(self, client),
             _ => flag::next(self, client),
         };
+        // A context belongs to the object that it was read from.
+        if self.rng.random_bool(0.1) && !carries_context(&action) {
+            let object = ObjectId { bucket: SIDE.into(), ..object };
+            return Intent { object, action, options: Options::default(), impossible: false };
+        }
         let (options, impossible) = options::draw(&mut self.rng, &action);
         Intent { object, action, options, impossible }
     }
@@ -136,6 +151,20 @@ impl Workload {
         *spent += 1;
         *spent <= max
     }
+}
+
+fn carries_context(action: &Action) -> bool {
+    let Action::Write(op) = action else { return false };
+    let observed = match op {
+        ObjectOp::Kv(KvOp::Put { observed, .. } | KvOp::Delete { observed }) => observed,
+        ObjectOp::Counter(CounterOp::Add { .. }) => return false,
+        ObjectOp::Counter(CounterOp::Reset { observed, .. } | CounterOp::Delete { observed }) => {
+            observed
+        }
+        ObjectOp::Set(SetOp::Update { observed, .. } | SetOp::Delete { observed }) => observed,
+        ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => observed,
+    };
+    matches!(observed, Observed::Context(_))
 }
 
 /// The object of that type and name in the bucket of all objects.

@@ -83,11 +83,27 @@ impl World {
                 self.findings.violation("answers_once", late);
             }
             Some(Asker::Harness) => self.harness_reply = Some(reply),
+            Some(Asker::Admin(_)) => {
+                let name = names::reply(&reply);
+                self.count_reply(&reply);
+                self.trace.add(
+                    self.now_us,
+                    format_args!("{} answers request {} {name}", self.nodes[node], id.0),
+                );
+            }
             Some(Asker::Client(place)) => self.answered(node, place, reply),
         }
     }
 
+    /// Counts what kind of failure a reply is.
+    fn count_reply(&mut self, reply: &Reply) {
+        if let Reply::Failed(failure) = reply {
+            self.findings.count(names::failure(failure), 1);
+        }
+    }
+
     pub(super) fn answered(&mut self, node: usize, place: usize, reply: Reply) {
+        self.count_reply(&reply);
         let outcome = match reply {
             Reply::Written(written) => Outcome::Written(Box::new(written)),
             Reply::Read(read) => Outcome::Read(Box::new(read)),
@@ -107,6 +123,8 @@ impl World {
         let record = &self.history.records[place];
         self.workload.learn(record);
         checks::quorum_counted::at_answer(place, record, &self.nodes, &mut self.findings);
+        let now = (&self.conditions, self.settled_us);
+        checks::reads_counted::at_answer(place, record, &self.nodes, now, &mut self.findings);
         let client = record.client;
         let again = self.workload.retry(record, self.conditions.load.retries);
         let at_us = if again { self.now_us + 1_000 } else { self.next_ask_us() };
@@ -117,6 +135,12 @@ impl World {
         if let Some(asker) = self.asked.remove(&id) {
             let what = match asker {
                 Asker::Harness => "a request of the harness".to_string(),
+                Asker::Admin(node) => {
+                    if self.is_paused(node) || self.nodes[node].last_pause_us > 0 {
+                        return self.late.extend([id]);
+                    }
+                    "a request about the cluster".to_string()
+                }
                 Asker::Client(place) => {
                     let record = &self.history.records[place];
                     let (client, node, since_us) = (record.client, record.node, record.invoked_us);

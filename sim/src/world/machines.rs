@@ -55,6 +55,7 @@ impl World {
     pub(super) fn asked_of(&self, node: usize) -> Vec<RequestId> {
         let is_there = |asker: &Asker| match asker {
             Asker::Harness => false,
+            Asker::Admin(at) => *at == node,
             Asker::Client(place) => self.history.records[*place].node == node,
         };
         self.asked.iter().filter(|(_, asker)| is_there(asker)).map(|(id, _)| *id).collect()
@@ -168,6 +169,7 @@ impl World {
         self.trace
             .add(self.now_us, format_args!("conditions {}", crate::names::faults(&conditions)));
         self.conditions = conditions;
+        self.settled_us = self.now_us;
         for node in 0..self.nodes.len() {
             let machine = self.conditions.machines[node];
             self.nodes[node].clock.skew_ms = machine.skew_ms;

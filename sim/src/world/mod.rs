@@ -3,6 +3,7 @@
 //! Nothing here decides by anything but the seed and the events before: the same seed gives the
 //! same heap, the same steps and the same trace.
 
+mod admin;
 mod clients;
 mod damage;
 mod machines;
@@ -23,15 +24,21 @@ use crate::workload::Workload;
 use rand::Rng as _;
 pub use setup::Setup;
 use starling_node::config::Config;
+use starling_node::placement::Layout;
 use starling_node::store::Lsn;
 use starling_node::wire::api::{Reply, Request, RequestId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 
 /// Virtual time in which the cluster must form, microseconds.
 const FORM_MAX_US: u64 = 30_000_000;
 /// Virtual time after healing in which all must be equal, microseconds.
 const CONVERGE_MAX_US: u64 = 30_000_000;
+/// Between requests that are about the cluster and not its data, microseconds.
+const ADMIN_US: u64 = 2_000_000;
+/// Tries to read an object back.
+const READ_TRIES: usize = 3;
 /// Between looks at whether all is equal, microseconds.
 const LOOK_US: u64 = 500_000;
 /// Time beyond a request's own in which a node that lives must have answered, microseconds.
@@ -46,6 +53,7 @@ enum Event {
     Tick { node: usize, life: u64 },
     Faults,
     Client(usize),
+    Admin,
     Ask { node: usize, life: u64, id: RequestId, request: Box<Request> },
     GiveUp(RequestId),
 }
@@ -78,6 +86,8 @@ impl Ord for Entry {
 enum Asker {
     /// The harness itself.
     Harness,
+    /// Nobody, as long as that node gives one.
+    Admin(usize),
     /// A client, for the operation at that place in the history.
     Client(usize),
 }
@@ -104,6 +114,10 @@ pub struct World {
     conditions: Conditions,
     plan: Plan,
     faults_from_us: u64,
+    /// Since when conditions are as they are, microseconds.
+    settled_us: u64,
+    /// The layout that the cluster formed.
+    formed: Option<Arc<Layout>>,
     disk_rng: Rng,
     damage: damage::Damage,
     /// By node: what waits until it goes on.
@@ -159,6 +173,8 @@ impl World {
             network,
             conditions: Conditions::fair(count),
             faults_from_us: 0,
+            settled_us: 0,
+            formed: None,
             disk_rng: stream(seed, "disks"),
             damage: damage::Damage::new(count),
             paused: (0..count).map(|_| None).collect(),
@@ -209,6 +225,8 @@ impl World {
         while self.now_us < FORM_MAX_US {
             self.run_until(self.now_us + LOOK_US);
             if self.nodes.iter().all(Node::is_ready) {
+                self.formed = checks::layout_of(&self.nodes);
+                self.make_side_bucket();
                 return true;
             }
             let expect_members = self.nodes.len() as u16;
@@ -228,6 +246,7 @@ impl World {
         for moment_ms in faults::moments(&self.plan) {
             self.push(self.now_us + moment_ms * 1_000, Event::Faults);
         }
+        self.push(self.now_us + ADMIN_US, Event::Admin);
         for client in 0..self.clients {
             let pause_us = self.workload.pause_us();
             self.push(self.now_us + pause_us, Event::Client(client));
@@ -242,10 +261,15 @@ impl World {
         self.trace.add(self.now_us, format_args!("heal"));
         self.lay_conditions(Conditions::fair(self.nodes.len()));
         let (from_us, until_us) = (self.now_us, self.now_us + CONVERGE_MAX_US);
+        let mut agreed_us = None;
         loop {
             self.run_until(self.now_us + LOOK_US);
+            if agreed_us.is_none() && checks::views_agree::agree(&self.nodes) {
+                agreed_us = Some(self.now_us - from_us);
+            }
             let settled = self.asked.is_empty() && self.is_converged();
             if settled || self.now_us >= until_us || self.endless() {
+                checks::views_agree::check(agreed_us, &mut self.findings);
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
                 if !settled {
                     self.not_settled();
@@ -275,12 +299,20 @@ impl World {
             let node = self.workload.pick(self.nodes.len());
             let query = checks::reads_agree::query(&object);
             let options = checks::reads_agree::options();
-            let request = Request::Read { object: object.clone(), query, options };
-            self.harness_reply = None;
-            self.ask_harness(node, request);
-            let until_us = self.now_us + 2_000_000;
-            while self.harness_reply.is_none() && self.now_us < until_us && !self.endless() {
-                self.run_until(self.now_us + 1_000);
+            // A node may take another one for dead for a moment; the next try finds it.
+            for _ in 0..READ_TRIES {
+                let (query, options) = (query.clone(), options.clone());
+                let request = Request::Read { object: object.clone(), query, options };
+                self.harness_reply = None;
+                self.ask_harness(node, request);
+                let until_us = self.now_us + 2_000_000;
+                while self.harness_reply.is_none() && self.now_us < until_us && !self.endless() {
+                    self.run_until(self.now_us + 1_000);
+                }
+                if matches!(self.harness_reply, Some(Reply::Read(_))) {
+                    break;
+                }
+                self.run_until(self.now_us + 2_000_000);
             }
             let reply = self.harness_reply.take();
             checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
@@ -292,7 +324,8 @@ impl World {
             self.findings.violation("ends", format!("{EVENTS_MAX} events and no end"));
         }
         if self.phase == Phase::Healed {
-            let evidence = Evidence::new(&self.history, &self.nodes);
+            let formed = self.formed.take();
+            let evidence = Evidence::new(&self.history, &self.nodes, formed);
             checks::all(&evidence, &mut self.findings);
         }
         self.nodes.iter_mut().for_each(Node::collect_metrics);
@@ -344,6 +377,7 @@ impl World {
             Event::Tick { node, life } => self.tick(node, life),
             Event::Faults => self.faults_changed(),
             Event::Client(client) => self.client(client),
+            Event::Admin => self.admin(),
             Event::Ask { node, life, id, request } => self.take_ask(node, life, id, *request),
             Event::GiveUp(id) => self.give_up(id),
         }

@@ -14,7 +14,11 @@ impl World {
             Event::Synced { node, .. } | Event::Tick { node, .. } | Event::Ask { node, .. } => {
                 *node
             }
-            Event::GossipRound | Event::Faults | Event::Client(_) | Event::GiveUp(_) => {
+            Event::GossipRound
+            | Event::Faults
+            | Event::Admin
+            | Event::Client(_)
+            | Event::GiveUp(_) => {
                 return Some(event);
             }
         };

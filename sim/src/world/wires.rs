@@ -8,7 +8,7 @@ use crate::node::Node;
 use starling_node::core::Input;
 use starling_node::crdt::NodeId;
 use starling_node::wire::codec;
-use starling_node::wire::peer::PeerMessage;
+use starling_node::wire::peer::{PeerBody, PeerMessage};
 use xxhash_rust::xxh3::xxh3_64;
 
 impl World {
@@ -53,6 +53,12 @@ impl World {
                 return;
             }
         };
+        if let PeerBody::Applied { outcome: Err(refusal), .. }
+        | PeerBody::Joined { outcome: Err(refusal), .. }
+        | PeerBody::Got { outcome: Err(refusal), .. } = &message.body
+        {
+            self.findings.count(names::refusal(refusal), 1);
+        }
         let hash = xxh3_64(bytes);
         let what = names::body(&message.body);
         self.trace.add(
