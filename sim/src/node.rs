@@ -11,7 +11,7 @@ use starling_node::core::{Audit, Core, Input, Outbox};
 use starling_node::crdt::{NodeId, Object, ObjectId};
 use starling_node::metrics::Kind;
 use starling_node::placement::{Layout, LayoutId};
-use starling_node::replica::load_whole;
+use starling_node::replica::{keeps_layout, load_whole};
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::{Lsn, Store, StoreError};
 use std::collections::BTreeMap;
@@ -254,6 +254,15 @@ impl Node {
         });
         self.state = Some(State::Down(store));
         format!("{unsynced} batches unsynced")
+    }
+
+    /// Whether its disk holds the layout, intact and synced.
+    pub fn keeps_layout(&self) -> bool {
+        match &self.state {
+            Some(State::Up(core)) => keeps_layout(&core.store().as_synced()),
+            Some(State::Down(store)) => keeps_layout(store),
+            None => false,
+        }
     }
 
     /// Its disk, whether it runs or not.

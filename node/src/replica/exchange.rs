@@ -254,7 +254,10 @@ impl<S: Store> Replica<S> {
         let member = view.layout.as_ref().is_some_and(|layout| layout.has(from));
         let mine = objects.iter().filter(|object| member && view.owns(object));
         let mine: Vec<_> = mine.take(LIST_MAX).cloned().collect();
-        let lacks = |object: &&ObjectId| matches!(rows::load(&self.store, object), Ok((_, 0)));
+        // A damaged copy is none: two owners with one each would wait for each other.
+        let lacks = |object: &&ObjectId| {
+            self.mending.has(object) || matches!(rows::load(&self.store, object), Ok((_, 0)))
+        };
         let absent: Vec<ObjectId> = mine.iter().filter(lacks).cloned().collect();
         if !absent.is_empty() {
             self.send(from, PeerBody::Lacks(absent));

@@ -394,6 +394,12 @@ impl<S: Store> Replica<S> {
     }
 }
 
+/// Whether the store holds a layout that passes its check, for harnesses that damage disks.
+pub fn keeps_layout<S: Store>(store: &S) -> bool {
+    let layout: Result<Option<crate::placement::Layout>, _> = read_meta(store, keys::META_LAYOUT);
+    matches!(layout, Ok(Some(layout)) if layout.is_valid())
+}
+
 /// Digest and whole state of one object; see [`crate::core::audit_store`].
 pub(crate) fn load_audited<S: Store>(
     store: &S,

@@ -171,7 +171,7 @@ pub enum PeerBody {
     /// A digest over the roots of all trees that sender and receiver have in common and that hold
     /// anything. Differs: the receiver answers with its `Roots`.
     Summary(u64),
-    /// Answer to `Pull`: the sender owns these objects and has nothing of them.
+    /// Answer to `Pull`: the sender owns these objects and has nothing of them that is intact.
     Lacks(Vec<ObjectId>),
 }
 

@@ -35,9 +35,9 @@ pub fn at_answer(
         owners.contains(at) || holds.is_some_and(|state| !state.context().is_empty())
     };
     let count = (0..nodes.len()).filter(|at| reached(*at) && may_know(at)).count();
-    // A stand-in may have handed its copy over since it answered.
-    let handed_over = nodes.len() - owners.len();
-    let slack = if read.present { handed_over } else { 0 };
+    // A stand-in that knew something may have handed it over since it answered.
+    let nothing_known = read.object.context().is_empty();
+    let slack = if nothing_known { 0 } else { nodes.len() - owners.len() };
     if read.answered as usize > count + slack {
         let answered = read.answered;
         let detail = format!(

@@ -25,6 +25,10 @@ impl Damage {
 impl World {
     pub(super) fn strike(&mut self, strike: Strike) {
         self.trace.add(self.now_us, format_args!("strike {strike:?}"));
+        if self.takes_the_last_layout(strike) {
+            self.findings.count("strikes_spared", 1);
+            return;
+        }
         match strike {
             Strike::Flip { node, part, rows } => self.flip(node, part, rows),
             Strike::Wipe { node } => {
@@ -45,6 +49,17 @@ impl World {
                 self.push(until_us, Event::Faults);
             }
         }
+    }
+
+    /// A cluster of which no disk holds the layout any more is a new cluster: that is spared.
+    fn takes_the_last_layout(&self, strike: Strike) -> bool {
+        let hit = match strike {
+            Strike::Wipe { node } | Strike::Restore { node, .. } => node,
+            Strike::Flip { node, part: Part::Layout, .. } => node,
+            Strike::Flip { .. } | Strike::Backup { .. } => return false,
+        };
+        let mut others = self.nodes.iter().enumerate().filter(|(at, _)| *at != hit);
+        !others.any(|(_, node)| node.keeps_layout())
     }
 
     fn bring_down(&mut self, node: usize, stop: Stop) {

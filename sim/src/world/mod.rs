@@ -267,7 +267,7 @@ impl World {
             if agreed_us.is_none() && checks::views_agree::agree(&self.nodes) {
                 agreed_us = Some(self.now_us - from_us);
             }
-            let settled = self.asked.is_empty() && self.is_converged();
+            let settled = agreed_us.is_some() && self.asked.is_empty() && self.is_converged();
             if settled || self.now_us >= until_us || self.endless() {
                 checks::views_agree::check(agreed_us, &mut self.findings);
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
