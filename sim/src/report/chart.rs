@@ -8,7 +8,7 @@ pub const WIDTH: f64 = 1180.0;
 /// Left of it stand labels.
 pub const LEFT: f64 = 92.0;
 /// Right of it is nothing.
-pub const RIGHT: f64 = WIDTH - 16.0;
+pub const RIGHT: f64 = WIDTH - 28.0;
 const TOP: f64 = 14.0;
 const HEIGHT: f64 = 170.0;
 const BELOW: f64 = 40.0;
@@ -187,7 +187,7 @@ fn y_of(scale: Scale, value: f64) -> f64 {
 fn upright(scale: Scale, what: &str) -> Markup {
     let middle = TOP + HEIGHT / 2.0;
     html! {
-        @for tick in scale.ticks(5) {
+        @for tick in scale.ticks(6) {
             @let y = y_of(scale, tick);
             line.grid x1=(LEFT) x2=(RIGHT) y1=(y) y2=(y) {}
             text.tick x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (number(tick)) }

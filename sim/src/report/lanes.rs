@@ -50,17 +50,19 @@ fn fault(one: &Scheduled, y: f64, time: Time) -> Markup {
     let (from, to) = (time.x(one.from_ms as f64 / 1e3), time.x(one.until_ms as f64 / 1e3));
     let label = label(one);
     let wide = label.chars().count() as f64 * LETTER;
-    // Beside the bar where there is room, else on its other side.
-    let (x, anchor) = match to + 6.0 + wide <= RIGHT {
-        true => (to + 6.0, "start"),
-        false if from - 6.0 - wide >= LEFT => (from - 6.0, "end"),
-        false => (RIGHT - 4.0, "end"),
+    // Beside the bar where there is room, else in it.
+    let (x, anchor, class) = if to + 6.0 + wide <= RIGHT {
+        (to + 6.0, "start", "label")
+    } else if from - 6.0 - wide >= LEFT {
+        (from - 6.0, "end", "label")
+    } else {
+        (((from + to) / 2.0).clamp(LEFT + wide / 2.0, RIGHT - wide / 2.0), "middle", "in-bar")
     };
     html! {
-        rect.fault x=(from) y=(y + 4.0) width=((to - from).max(2.0)) height="12" rx="2" {
+        rect.fault x=(from) y=(y + 2.0) width=((to - from).max(2.0)) height="17" rx="2" {
             title { (one) }
         }
-        text.label x=(x) y=(y + 14.5) text-anchor=(anchor) { (label) }
+        text class=(class) x=(x) y=(y + 15.0) text-anchor=(anchor) { (label) }
     }
 }
 

@@ -157,7 +157,7 @@ fn over_time(observed: &Observed, time: Time) -> Markup {
         p.note { "Of those begun in each " (each) " s." }
         (Chart {
             title: "Share of operations answered over time", what: "answered, %",
-            y: Scale::Linear(0.0, 100.0), time, broken: &broken, lines: available, steps: true,
+            y: Scale::Linear(0.0, 104.0), time, broken: &broken, lines: available, steps: true,
         }.draw())
         h2 { "Latency of answers, by the node asked" }
         p.note { "99 of 100 answers to operations begun in each " (each) " s were not slower." }
@@ -179,7 +179,8 @@ fn divergent(observed: &Observed, time: Time) -> Markup {
         .iter()
         .map(|look| (seconds(observed, look.at_us), Some(look.divergent as f64)))
         .collect();
-    let most = observed.looks.iter().map(|look| look.divergent).max().unwrap_or(0).max(5) as f64;
+    let most =
+        observed.looks.iter().map(|look| look.divergent).max().unwrap_or(0).max(5) as f64 * 1.05;
     let lines = vec![Line { name: "objects".into(), points }];
     html! {
         p.note { "Writes on their way count too; of a node that is down, what it held when it was \
@@ -214,7 +215,7 @@ fn hints(observed: &Observed, time: Time) -> Markup {
             p.note { "By the node that keeps them"
                 @if observed.nodes.len() > NODES_MAX { ", the " (NODES_MAX) " that owed most" } "." }
             (Chart {
-                title: "Hints owed over time", what: "hints", y: Scale::Linear(0.0, most.max(5) as f64),
+                title: "Hints owed over time", what: "hints", y: Scale::Linear(0.0, most.max(5) as f64 * 1.05),
                 time, broken: &broken_s(observed), lines: lines.collect(), steps: false,
             }.draw())
         }
@@ -232,7 +233,7 @@ fn stale(observed: &Observed, figures: &Figures) -> Markup {
         points.push((*age, Some(share((ages.len() - place - 1) as u64))));
     }
     let line = Line { name: "reads".into(), points };
-    let y = Scale::Linear(0.0, share(told.stale).max(0.01));
+    let y = Scale::Linear(0.0, share(told.stale).max(0.01) * 1.05);
     let x = Scale::Log(0.1, 10f64.powf(told.max_ms.max(10.0).log10().ceil()));
     html! {
         p { (told.stale) " of " (told.reads) " reads missed a write that had been acknowledged \

@@ -313,6 +313,9 @@ impl World {
             if settled || self.now_us >= until_us || self.endless() {
                 checks::views_agree::check(agreed_us, &mut self.findings);
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
+                if let Some(observed) = &mut self.observed {
+                    observed.rest_at(self.now_us);
+                }
                 if !settled {
                     self.not_settled();
                 }
@@ -384,7 +387,7 @@ impl World {
             self.findings.violation("trace", format!("could not be written: {error}"));
         }
         if let Some(observed) = &mut self.observed {
-            observed.rest_us = self.now_us;
+            observed.rest_at(self.now_us);
             observed.history = self.history;
         }
         (Verdict::new(&self.params, hash, faults, self.findings), self.observed)

@@ -94,6 +94,13 @@ impl Observed {
         self.from_us + last_ms * 1_000
     }
 
+    /// Notes that there is nothing more to see, unless there was nothing more before.
+    pub(super) fn rest_at(&mut self, at_us: u64) {
+        if self.rest_us == 0 {
+            self.rest_us = at_us;
+        }
+    }
+
     /// Whether a fault is active at that time, microseconds.
     pub fn is_broken(&self, at_us: u64) -> bool {
         let since_ms = at_us.saturating_sub(self.from_us) / 1_000;
@@ -152,6 +159,9 @@ impl World {
 
     /// One look, and the time of the next.
     pub(super) fn look(&mut self) {
+        if self.observed.as_ref().is_none_or(|observed| observed.rest_us > 0) {
+            return;
+        }
         let Some(mut observed) = self.observed.take() else { return };
         let now_us = self.now_us;
         let awaited = now_us >= observed.faults_end_us() && observed.recovered_us.is_none();
