@@ -70,6 +70,8 @@ pub fn shrink(
         search.shorter_faults();
         search.shorter_run();
         if search.best.scenario == before || search.is_over() {
+            let Shrunk { scenario, check, .. } = &mut search.best;
+            scenario.about = format!("What is left of {} and still breaks {check}.", scenario.name);
             return Ok(search.best);
         }
     }

@@ -155,7 +155,7 @@ pub(super) fn shrink(args: &Shrink) -> io::Result<bool> {
     let size = |scenario: &Scenario| {
         let (faults, seconds) = (scenario.faults.len(), scenario.seconds);
         let lasts: f64 = scenario.faults.iter().map(|fault| fault.until_s - fault.from_s).sum();
-        format!("{faults} faults that last {lasts:.3} s together, in {seconds} s")
+        format!("{faults} fault(s) of {lasts:.3} s together, in {seconds} s")
     };
     eprintln!("from {}", size(&scenario));
     let mut tell = |best: &shrink::Shrunk| {

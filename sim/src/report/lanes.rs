@@ -74,8 +74,9 @@ pub fn label(one: &Scheduled) -> String {
     };
     let kind = fields.remove("kind").and_then(|kind| kind.as_str().map(str::to_string));
     let mut label = kind.unwrap_or_default().replace('-', " ");
-    for (name, value) in fields {
-        let value = value.to_string().replace('"', "").replace(',', ", ");
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+        let value = value.to_string().replace(['"', '{', '}'], "");
+        let value = value.replace(',', ", ").replace(':', " ");
         label.push_str(&format!(" {} {value}", name.replace('_', " ")));
     }
     if label.chars().count() > LABEL_MAX {

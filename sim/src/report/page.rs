@@ -16,6 +16,8 @@ const INTERVALS: usize = 80;
 const INTERVAL_MIN_S: f64 = 0.5;
 /// Nodes with a line of their own in a chart at most.
 const NODES_MAX: usize = 8;
+/// Letters shown of what a check found.
+const DETAIL_MAX: usize = 600;
 
 /// What a page says of the run besides its verdict.
 pub struct Told<'a> {
@@ -277,8 +279,16 @@ fn checks(verdict: &Verdict) -> Markup {
         }
         @for one in &verdict.violations {
             p.bad { strong { (one.check) } }
-            pre { (one.detail) }
+            pre { (shortened(&one.detail)) }
         }
+    }
+}
+
+/// A detail that names states of objects can be long; the JSON has all of it.
+fn shortened(detail: &str) -> String {
+    match detail.char_indices().nth(DETAIL_MAX) {
+        Some((at, _)) => format!("{} …", &detail[..at]),
+        None => detail.to_string(),
     }
 }
 

@@ -25,21 +25,21 @@ pub fn run_setup(setup: Setup, sink: Option<Sink>) -> Ran {
             verdict.figures = Some(Figures::of(&observed, &verdict));
             Ran { verdict, observed }
         }
-        Err(verdict) => Ran { verdict, observed: Observed::default() },
+        Err(verdict) => Ran { verdict: *verdict, observed: Observed::default() },
     }
 }
 
 /// Runs a setup without looking at it: faster, and the same run.
 pub fn run_setup_quietly(setup: Setup) -> Verdict {
     let params = setup.params.clone();
-    alone(&params, move || world::run_setup(setup, None)).unwrap_or_else(|panicked| panicked)
+    alone(&params, move || world::run_setup(setup, None)).unwrap_or_else(|panicked| *panicked)
 }
 
 /// A run takes its thread's randomness over, and ends with it.
 fn alone<T: Send + 'static>(
     params: &Params,
     run: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Verdict> {
+) -> Result<T, Box<Verdict>> {
     let thread = std::thread::Builder::new()
         .name(format!("seed-{}", params.seed))
         .stack_size(STACK_BYTES)
@@ -47,6 +47,6 @@ fn alone<T: Send + 'static>(
     thread.expect("the system has a thread to give").join().map_err(|cause| {
         let said = cause.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| cause.downcast_ref::<&str>().copied());
-        Verdict::panicked(params, said.unwrap_or("without a message"))
+        Box::new(Verdict::panicked(params, said.unwrap_or("without a message")))
     })
 }
