@@ -143,7 +143,7 @@ impl Chart<'_> {
         let bottom = TOP + HEIGHT;
         html! {
             @if self.lines.len() > 1 { (legend(&self.lines)) }
-            svg viewBox=(format!("0 0 {WIDTH} {}", bottom + BELOW)) role="img" aria-label=(self.title) {
+            svg viewBox=(view_box(bottom + BELOW)) role="img" aria-label=(self.title) {
                 @for (from, to) in self.broken {
                     @let (x, until) = (self.time.x(*from), self.time.x(*to));
                     rect.broken x=(x) y=(TOP) width=((until - x).max(1.0)) height=(HEIGHT) {}
@@ -151,8 +151,9 @@ impl Chart<'_> {
                 (upright(self.y, self.what))
                 (self.time.axis(TOP, bottom))
                 @for (place, line) in self.lines.iter().enumerate() {
+                    @let y = |value: f64| y_of(self.y, value);
                     path class=(format!("line l{}", place % LOOKS))
-                        d=(path(line, self.steps, |at| self.time.x(at), |value| y_of(self.y, value))) {
+                        d=(path(line, self.steps, |at| self.time.x(at), y)) {
                         title { (line.name) }
                     }
                 }
@@ -167,7 +168,7 @@ pub fn curve(title: &str, across: &str, x: Scale, what: &str, y: Scale, line: &L
     let bottom = TOP + HEIGHT;
     let x_of = |value: f64| LEFT + x.place(value) * (RIGHT - LEFT);
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {}", bottom + BELOW)) role="img" aria-label=(title) {
+        svg viewBox=(view_box(bottom + BELOW)) role="img" aria-label=(title) {
             (upright(y, what))
             @for tick in x.ticks(8) {
                 line.grid x1=(x_of(tick)) x2=(x_of(tick)) y1=(TOP) y2=(bottom) {}
@@ -178,6 +179,11 @@ pub fn curve(title: &str, across: &str, x: Scale, what: &str, y: Scale, line: &L
             rect.frame x=(LEFT) y=(TOP) width=(RIGHT - LEFT) height=(HEIGHT) {}
         }
     }
+}
+
+/// Of a picture of that height.
+pub fn view_box(height: f64) -> String {
+    format!("0 0 {WIDTH} {height}")
 }
 
 fn y_of(scale: Scale, value: f64) -> f64 {

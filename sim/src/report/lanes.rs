@@ -1,6 +1,6 @@
 //! The picture of a run: each fault a bar, each node a lane.
 
-use super::chart::{LEFT, RIGHT, Time, WIDTH};
+use super::chart::{LEFT, RIGHT, Time, view_box};
 use crate::faults::Scheduled;
 use crate::world::observe::{Observed, State};
 use maud::{Markup, html};
@@ -23,7 +23,7 @@ pub fn draw(observed: &Observed, time: Time) -> Markup {
     let bottom = lanes_top + observed.nodes.len() as f64 * LANE + 4.0;
     html! {
         (key())
-        svg viewBox=(format!("0 0 {WIDTH} {}", bottom + 40.0)) role="img"
+        svg viewBox=(view_box(bottom + 40.0)) role="img"
             aria-label="Faults and what each node did over time" {
             (patterns())
             @for (from, to) in super::page::broken_s(observed) {
@@ -156,7 +156,8 @@ fn key() -> Markup {
             @for state in STATES {
                 li {
                     svg.key viewBox="0 0 34 14" aria-hidden="true" {
-                        rect class=(format!("state {}", class(state))) x="1" y="1" width="32" height="12" {}
+                        rect class=(format!("state {}", class(state))) x="1" y="1" width="32"
+                            height="12" {}
                     }
                     (word(state))
                 }

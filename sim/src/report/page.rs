@@ -109,10 +109,13 @@ fn tiles(figures: &Figures) -> Markup {
 
 fn pictures(observed: &Observed, figures: &Figures) -> Markup {
     let time = Time { to_s: (observed.rest_us - observed.from_us) as f64 / 1e6 };
+    let asked_s = number((observed.until_us - observed.from_us) as f64 / 1e6);
     html! {
         h2 { "What happened" }
-        p.note { "Clients asked until " (number((observed.until_us - observed.from_us) as f64 / 1e6))
-            " s; then everything healed, and the run went on until all was at rest." }
+        p.note {
+            "Clients asked until " (asked_s) " s; then everything healed, and the run went on until \
+            all was at rest."
+        }
         (lanes::draw(observed, time))
         (over_time(observed, time))
         h2 { "Objects whose owners differ" }
@@ -188,8 +191,8 @@ fn divergent(observed: &Observed, time: Time) -> Markup {
         p.note { "Writes on their way count too; of a node that is down, what it held when it was \
             seen last." }
         (Chart {
-            title: "Divergent objects over time", what: "objects", y: Scale::Linear(0.0, most), time,
-            broken: &broken_s(observed), lines, steps: false,
+            title: "Divergent objects over time", what: "objects", y: Scale::Linear(0.0, most),
+            time, broken: &broken_s(observed), lines, steps: false,
         }.draw())
     }
 }
@@ -215,10 +218,13 @@ fn hints(observed: &Observed, time: Time) -> Markup {
             p { "No node owed a hint at any look." }
         } @else {
             p.note { "By the node that keeps them"
-                @if observed.nodes.len() > NODES_MAX { ", the " (NODES_MAX) " that owed most" } "." }
+                @if observed.nodes.len() > NODES_MAX {
+                    ", the " (NODES_MAX) " that owed most"
+                } "." }
             (Chart {
-                title: "Hints owed over time", what: "hints", y: Scale::Linear(0.0, most.max(5) as f64 * 1.05),
-                time, broken: &broken_s(observed), lines: lines.collect(), steps: false,
+                title: "Hints owed over time", what: "hints",
+                y: Scale::Linear(0.0, most.max(5) as f64 * 1.05), time,
+                broken: &broken_s(observed), lines: lines.collect(), steps: false,
             }.draw())
         }
     }
@@ -242,8 +248,10 @@ fn stale(observed: &Observed, figures: &Figures) -> Markup {
             before they began. 99 of 100 reads were at most " (number(told.p99_ms)) " ms old, 999 \
             of 1,000 " (number(told.p999_ms)) " ms, the oldest " (number(told.max_ms)) " ms." }
         p.note { "A read's age is the time since the acknowledgement of the oldest write it misses."
-            @if told.reads_not_judged > 0 { " Of " (told.reads_not_judged) " reads it cannot be told: \
-                they found nothing after a removal." } }
+            @if told.reads_not_judged > 0 {
+                " Of " (told.reads_not_judged) " reads it cannot be told: they found nothing after \
+                a removal."
+            } }
         @if told.stale > 0 {
             (curve("Reads by age", "age, ms", x, "reads older, %", y, &line))
         }
