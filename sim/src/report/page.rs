@@ -113,8 +113,8 @@ fn pictures(observed: &Observed, figures: &Figures) -> Markup {
     html! {
         h2 { "What happened" }
         p.note {
-            "Clients asked until " (asked_s) " s; then everything healed, and the run went on until \
-            all was at rest."
+            "Clients asked until " (asked_s) " s; then everything healed, and the run went on \
+            until all was at rest."
         }
         (lanes::draw(observed, time))
         (over_time(observed, time))
