@@ -1,7 +1,10 @@
 //! What the command line offers. Exit status 0 when all went as it should, 1 when a promise was
 //! broken (with a mutant: when none was), 2 for wrong usage.
 
+mod scenario;
+
 use clap::{Args, Parser, Subcommand};
+use scenario::{Run, Shrink};
 use starling_node::config::Mutant;
 use starling_sim::faults;
 use starling_sim::sweep::{self, Summary};
@@ -23,8 +26,10 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum What {
-    /// Run one seed: prints the faults drawn, then what came out
+    /// Run a scenario, or one seed: prints the faults, then what came out
     Run(Run),
+    /// Make a failing run small and write it down as a scenario
+    Shrink(Shrink),
     /// Run many seeds on all cores; exit status 1 if a promise was broken
     Sweep(Sweep),
     /// Run each seed in two processes and compare their traces byte for byte
@@ -75,21 +80,6 @@ fn parse_family(text: &str) -> Result<String, String> {
         true => Ok(text.into()),
         false => Err(format!("one of {}", faults::families().collect::<Vec<_>>().join(", "))),
     }
-}
-
-#[derive(Args)]
-struct Run {
-    /// Everything that is drawn follows from it
-    #[arg(long)]
-    seed: u64,
-    #[command(flatten)]
-    shape: Shape,
-    /// Write everything that happens to this file
-    #[arg(long)]
-    trace: Option<PathBuf>,
-    /// Print the verdict as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -146,7 +136,8 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 /// Does what was asked; whether all went as it should.
 pub fn run(cli: Cli) -> io::Result<bool> {
     match cli.what {
-        What::Run(args) => run_one(&args),
+        What::Run(args) => scenario::run(&args),
+        What::Shrink(args) => scenario::shrink(&args),
         What::Sweep(args) => sweep_seeds(&args),
         What::Twice(args) => twice(&args),
         What::Replay(args) => replay(&args),
@@ -158,24 +149,6 @@ pub fn run(cli: Cli) -> io::Result<bool> {
 
 fn file_sink(path: &Path) -> io::Result<Sink> {
     Ok(Box::new(BufWriter::with_capacity(1 << 20, File::create(path)?)))
-}
-
-fn run_one(args: &Run) -> io::Result<bool> {
-    let params = args.shape.params(args.seed);
-    let sink = args.trace.as_deref().map(file_sink).transpose()?;
-    let begun = std::time::Instant::now();
-    if !args.json {
-        println!("{}", params.command());
-        starling_sim::world::planned(&params).iter().for_each(|fault| println!("  {fault}"));
-    }
-    let verdict = run_alone(&params, sink);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&verdict)?);
-    } else {
-        print_verdict(&verdict);
-        println!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
-    }
-    Ok(verdict.is_clean() != params.mutant.is_some())
 }
 
 fn print_verdict(verdict: &Verdict) {
@@ -335,7 +308,7 @@ fn params_of_file(path: &str) -> io::Result<Params> {
     let verdict: Verdict = serde_json::from_str(&text)?;
     let cli = Cli::try_parse_from(verdict.command.split(' ')).map_err(io::Error::other)?;
     match cli.what {
-        What::Run(run) => Ok(run.shape.params(run.seed)),
+        What::Run(Run { seed: Some(seed), shape, .. }) => Ok(shape.params(seed)),
         _ => Err(io::Error::other("the file names no run")),
     }
 }

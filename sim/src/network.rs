@@ -40,6 +40,8 @@ pub struct Network {
     last_us: Vec<Vec<u64>>,
     /// Least time between two nodes by (from, to), microseconds.
     base_us: Vec<Vec<u64>>,
+    /// How many times its least time a message may take longer.
+    spread: u64,
     /// When the last byte sent will have left a slow link, by (from, to), microseconds.
     busy_us: Vec<Vec<u64>>,
 }
@@ -58,7 +60,16 @@ impl Network {
         let base_us =
             (0..nodes).map(|from| (0..nodes).map(|to| base(from, to)).collect()).collect();
         let none = vec![vec![0; nodes]; nodes];
-        Network { rng, last_us: none.clone(), base_us, busy_us: none }
+        Network { rng, last_us: none.clone(), base_us, spread: 1, busy_us: none }
+    }
+
+    /// A network whose messages take between 0.5 and 1.5 times `mean_us`, which is by (from, to),
+    /// microseconds.
+    pub fn of_means(rng: Rng, mean_us: &[Vec<u64>]) -> Self {
+        let none = vec![vec![0; mean_us.len()]; mean_us.len()];
+        let half = |row: &Vec<u64>| row.iter().map(|mean| mean / 2).collect();
+        let base_us = mean_us.iter().map(half).collect();
+        Network { rng, last_us: none.clone(), base_us, spread: 2, busy_us: none }
     }
 
     /// Which bit of a message of `bytes` bytes is flipped on its way, if one is.
@@ -103,7 +114,7 @@ impl Network {
 
     fn arrival(&mut self, now_us: u64, (from, to): (usize, usize), link: &Link, kind: Kind) -> u64 {
         let base = self.base_us[from][to];
-        let mut at = now_us + base + self.rng.random_range(0..=base);
+        let mut at = now_us + base + self.rng.random_range(0..=base * self.spread);
         if link.delay_us > 0 {
             at += self.rng.random_range(0..=link.delay_us);
         }

@@ -6,7 +6,7 @@ use crate::gossip::Identity;
 use crate::random::Rng;
 use rand::Rng as _;
 use starling_node::cluster::MembershipView;
-use starling_node::config::Config;
+use starling_node::config::{BucketProps, Config};
 use starling_node::core::{Audit, Core, Input, Outbox};
 use starling_node::crdt::{NodeId, Object, ObjectId};
 use starling_node::metrics::Kind;
@@ -42,6 +42,20 @@ impl Setting {
             // Mostly the defaults, sometimes so few that the bound is met.
             hints_max: if rng.random_bool(0.9) { 1_000_000 } else { 20 },
             requests_max: if rng.random_bool(0.8) { 10_000 } else { 4 },
+        }
+    }
+
+    /// What a node has that is started without settings.
+    pub fn defaults() -> Self {
+        let config = Config::new("");
+        Setting {
+            timeout_ms: config.timeout_ms,
+            hedge_ms: config.hedge_ms,
+            hint_retry_ms: config.hint_retry_ms,
+            exchange_ms: config.exchange_ms,
+            scrub_ms: config.scrub_ms,
+            hints_max: config.hints_max,
+            requests_max: config.requests_max,
         }
     }
 
@@ -84,6 +98,8 @@ pub struct Node {
     sync_running: bool,
     sync_wanted: bool,
     counted: BTreeMap<&'static str, u64>,
+    /// Properties of the bucket of all objects, which checks demand of it.
+    pub props: BucketProps,
     /// Its clocks; the monotonic one begins anew with each start.
     pub clock: Clock,
     /// Grows with each start; events of earlier lives are void.
@@ -120,6 +136,7 @@ impl Node {
             sync_running: false,
             sync_wanted: false,
             counted: BTreeMap::new(),
+            props: BucketProps::default(),
             clock,
             life: 0,
             gossip_due_us: None,

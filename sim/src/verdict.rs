@@ -1,6 +1,7 @@
 //! What a run was given and what came out of it.
 
 use crate::checks::{Findings, Violation};
+use crate::report::Figures;
 use serde::{Deserialize, Serialize};
 use starling_node::config::Mutant;
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub fn run_alone(params: &Params, sink: Option<crate::trace::Sink>) -> Verdict {
 }
 
 /// What came out of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Verdict {
     /// The run's seed.
     pub seed: u64,
@@ -74,12 +75,17 @@ pub struct Verdict {
     pub counts: BTreeMap<String, u64>,
     /// Broken promises; at most some of them.
     pub violations: Vec<Violation>,
+    /// Numbers, of a run that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
 }
 
 impl Verdict {
     pub(crate) fn new(params: &Params, hash: u64, faults: Vec<String>, found: Findings) -> Self {
-        let counts =
-            found.counts.into_iter().map(|(name, count)| (name.to_string(), count)).collect();
+        let broken =
+            found.broken.into_iter().map(|(name, count)| (format!("broken {name}"), count));
+        let counts = found.counts.into_iter().map(|(name, count)| (name.to_string(), count));
+        let counts = counts.chain(broken).collect();
         Verdict {
             seed: params.seed,
             command: params.command(),
@@ -87,6 +93,7 @@ impl Verdict {
             faults,
             counts,
             violations: found.violations,
+            figures: None,
         }
     }
 

@@ -45,12 +45,15 @@ pub struct Findings {
     pub violations: Vec<Violation>,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// By check, all broken promises, also those not kept.
+    pub broken: BTreeMap<String, u64>,
 }
 
 impl Findings {
     /// Adds a broken promise.
     pub fn violation(&mut self, check: &str, detail: String) {
         self.count("violations", 1);
+        *self.broken.entry(check.into()).or_default() += 1;
         let same = self.violations.iter().filter(|kept| kept.check == check);
         if same.count() < KEPT_MAX {
             self.violations.push(Violation { check: check.into(), detail });

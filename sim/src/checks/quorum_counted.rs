@@ -5,10 +5,11 @@
 //! Judged at the moment of the answer: the counts against what was asked, and of registers also
 //! against every store, as it is and as a crash at that moment would leave it.
 
-use super::{Findings, N, layout_of, owners};
+use super::{Findings, layout_of, owners};
 use crate::history::{Outcome, Record};
 use crate::node::Node;
 use crate::workload::BUCKET;
+use starling_node::config::{BucketProps, Durability};
 use starling_node::crdt::{Dot, KvOp, Object, ObjectOp, Sibling};
 use starling_node::wire::api::{Acks, Durable, Quorum, Written};
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ pub fn at_answer(place: usize, record: &Record, nodes: &[Node], findings: &mut F
         return; // Its properties are its own.
     }
     findings.count("acks_of_hints", u64::from(written.acks.hints));
-    if let Err(why) = as_asked(record, &written.acks) {
+    if let Err(why) = as_asked(record, &written.acks, &nodes[record.node].props) {
         findings.violation(NAME, format!("operation #{place}: {why}"));
     }
     if let Some(ObjectOp::Kv(KvOp::Put { value, .. })) = record.possible_write() {
@@ -38,21 +39,22 @@ pub fn at_answer(place: usize, record: &Record, nodes: &[Node], findings: &mut F
     }
 }
 
-fn as_asked(record: &Record, acks: &Acks) -> Result<(), String> {
+fn as_asked(record: &Record, acks: &Acks, props: &BucketProps) -> Result<(), String> {
     let options = &record.intent.options;
-    let n = usize::from(N);
-    let w = options.w.unwrap_or(Quorum::Quorum).of(n) as u32;
+    let n = usize::from(props.n);
+    let w = options.w.unwrap_or(props.w).of(n) as u32;
     let pw = options.pw.map_or(0, |pw| pw.of(n)) as u32;
     let durable = match options.durable {
         Durable::None => 0,
+        Durable::Default if props.durability == Durability::Batched => 0,
         Durable::Default => w,
         Durable::One => 1,
         Durable::Quorum => Quorum::Quorum.of(n) as u32,
-        Durable::All => N.into(),
+        Durable::All => n as u32,
     };
     let all = acks.owners + acks.hints;
     let enough = all >= w && acks.owners >= pw && acks.durable >= durable;
-    let sound = acks.owners <= N.into() && acks.durable <= all;
+    let sound = acks.owners <= n as u32 && acks.durable <= all;
     match enough && sound {
         true => Ok(()),
         false => Err(format!("{acks:?} for w={w} pw={pw} durable={durable}")),

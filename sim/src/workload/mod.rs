@@ -7,10 +7,12 @@ mod counter;
 mod flag;
 mod kv;
 mod options;
+mod paced;
 mod set;
 
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
+pub use paced::{Mix, Paced};
 use rand::Rng as _;
 use starling_node::crdt::{
     CounterOp, FlagOp, KvOp, Object, ObjectId, ObjectOp, Observed, SeenContext, SetOp, TypeTag,
@@ -39,6 +41,8 @@ struct Client {
 /// All clients of a run.
 pub struct Workload {
     rng: Rng,
+    /// What a scenario says; else all is drawn.
+    paced: Option<Paced>,
     clients: Vec<Client>,
     /// Until a client's next operation at most, microseconds; drawn for the whole run.
     pause_max_us: u64,
@@ -54,7 +58,39 @@ impl Workload {
         let mut rng = rng;
         let pause_max_us = [250_000, 600_000, 1_500_000][rng.random_range(0..3)];
         let clients = (0..clients).map(|_| Client::default()).collect();
-        Workload { rng, clients, pause_max_us, fresh: 0, writes: BTreeMap::new() }
+        Workload { rng, paced: None, clients, pause_max_us, fresh: 0, writes: BTreeMap::new() }
+    }
+
+    /// Clients of a scenario that have done nothing yet.
+    pub fn of_scenario(rng: Rng, paced: Paced) -> Self {
+        Workload { paced: Some(paced.clone()), ..Workload::new(rng, paced.clients) }
+    }
+
+    /// Where clients ask at even times, whether or not they have answers: the time between two
+    /// operations of one client, microseconds.
+    pub fn period_us(&self) -> Option<u64> {
+        self.paced.as_ref().map(Paced::period_us)
+    }
+
+    /// Until a client's first operation, microseconds.
+    pub fn first_us(&mut self, client: usize) -> u64 {
+        match &self.paced {
+            Some(paced) => paced.first_us(client),
+            None => self.pause_us(),
+        }
+    }
+
+    /// The node that the client asks, of those that serve; of a scenario always the same.
+    pub fn asks(&mut self, client: usize, nodes: usize, ready: &[usize]) -> usize {
+        match self.paced {
+            Some(_) => client % nodes,
+            None => ready[self.pick(ready.len())],
+        }
+    }
+
+    /// What the client asks again at once, if there is something.
+    pub fn again(&mut self, client: usize) -> bool {
+        self.clients[client].again.is_some()
     }
 
     /// Until a client's next operation, microseconds.
@@ -71,6 +107,9 @@ impl Workload {
     pub fn next(&mut self, client: usize) -> Intent {
         if let Some(intent) = self.clients[client].again.take() {
             return intent;
+        }
+        if let Some(paced) = self.paced.clone() {
+            return paced::next(self, &paced, client);
         }
         let (object, action) = match self.rng.random_range(0..100) {
             0..35 => kv::next(self, client),

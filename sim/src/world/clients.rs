@@ -41,6 +41,13 @@ impl World {
         self.now_us + (self.workload.pause_us() / self.conditions.load.times).max(1)
     }
 
+    /// Lets a client that waits for answers go on; the others have their own times.
+    pub(super) fn go_on(&mut self, client: usize, at_us: u64) {
+        if self.workload.period_us().is_none() {
+            self.push(at_us, Event::Client(client));
+        }
+    }
+
     pub(super) fn ask_harness(&mut self, node: usize, request: Request) {
         self.ask(node, Asker::Harness, request);
     }
@@ -49,14 +56,29 @@ impl World {
         if self.now_us >= self.clients_until_us {
             return;
         }
+        if let Some(period_us) = self.workload.period_us() {
+            let at_us = self.now_us + (period_us / self.conditions.load.times).max(1);
+            self.push(at_us, Event::Client(client));
+        }
+        self.begin(client);
+    }
+
+    /// Asks at once what was not acknowledged.
+    pub(super) fn again(&mut self, client: usize) {
+        if self.now_us < self.clients_until_us && self.workload.again(client) {
+            self.begin(client);
+        }
+    }
+
+    fn begin(&mut self, client: usize) {
         let up: Vec<usize> =
             (0..self.nodes.len()).filter(|node| self.nodes[*node].is_ready()).collect();
-        if up.is_empty() {
+        if up.is_empty() && self.workload.period_us().is_none() {
             let pause_us = self.workload.pause_us();
             self.push(self.now_us + pause_us, Event::Client(client));
             return;
         }
-        let node = up[self.workload.pick(up.len())];
+        let node = self.workload.asks(client, self.nodes.len(), &up);
         let intent = self.workload.next(client);
         let place = self.history.records.len();
         self.trace.add(
@@ -72,6 +94,10 @@ impl World {
         let (outcome, lost) = (Outcome::Unanswered, false);
         let record = Record { client, node, invoked_us, done_us, intent, outcome, lost };
         self.history.records.push(record);
+        if !up.contains(&node) {
+            let refused = Failure::Unavailable("the node does not serve".into());
+            return self.answered(node, place, Reply::Failed(refused));
+        }
         self.ask(node, Asker::Client(place), request);
     }
 
@@ -127,8 +153,15 @@ impl World {
         checks::reads_counted::at_answer(place, record, &self.nodes, now, &mut self.findings);
         let client = record.client;
         let again = self.workload.retry(record, self.conditions.load.retries);
-        let at_us = if again { self.now_us + 1_000 } else { self.next_ask_us() };
-        self.push(at_us, Event::Client(client));
+        match (again, self.workload.period_us()) {
+            (true, Some(_)) => self.push(self.now_us + 1_000, Event::Again(client)),
+            (false, Some(_)) => {}
+            (true, None) => self.push(self.now_us + 1_000, Event::Client(client)),
+            (false, None) => {
+                let at_us = self.next_ask_us();
+                self.push(at_us, Event::Client(client));
+            }
+        }
     }
 
     pub(super) fn give_up(&mut self, id: RequestId) {
@@ -144,7 +177,7 @@ impl World {
                 Asker::Client(place) => {
                     let record = &self.history.records[place];
                     let (client, node, since_us) = (record.client, record.node, record.invoked_us);
-                    self.push(self.now_us, Event::Client(client));
+                    self.go_on(client, self.now_us);
                     if self.is_paused(node) || self.nodes[node].last_pause_us >= since_us {
                         // The client has gone; what comes of it is unknown.
                         return self.late.extend([id]);

@@ -27,6 +27,7 @@ impl World {
         self.send_gossip();
         self.show_members(node);
         self.schedule_tick(node);
+        self.note_states();
     }
 
     pub(super) fn stop(&mut self, node: usize, stop: Stop) {
@@ -47,9 +48,10 @@ impl World {
             if let Some(Asker::Client(place)) = self.asked.remove(&id) {
                 let client = self.history.records[place].client;
                 let pause_us = self.workload.pause_us();
-                self.push(self.now_us + pause_us, Event::Client(client));
+                self.go_on(client, self.now_us + pause_us);
             }
         }
+        self.note_states();
     }
 
     pub(super) fn asked_of(&self, node: usize) -> Vec<RequestId> {
@@ -186,5 +188,6 @@ impl World {
                 _ => {}
             }
         }
+        self.note_states();
     }
 }

@@ -7,6 +7,7 @@ mod admin;
 mod clients;
 mod damage;
 mod machines;
+pub mod observe;
 mod pauses;
 mod setup;
 mod wires;
@@ -20,10 +21,11 @@ use crate::node::Node;
 use crate::random::{Rng, stream};
 use crate::trace::{Sink, Trace};
 use crate::verdict::{Params, Verdict};
-use crate::workload::Workload;
+use crate::workload::{BUCKET, Workload};
+use observe::Observed;
 use rand::Rng as _;
 pub use setup::Setup;
-use starling_node::config::Config;
+use starling_node::config::{BucketProps, Config};
 use starling_node::placement::Layout;
 use starling_node::store::Lsn;
 use starling_node::wire::api::{Reply, Request, RequestId};
@@ -33,8 +35,6 @@ use std::sync::Arc;
 
 /// Virtual time in which the cluster must form, microseconds.
 const FORM_MAX_US: u64 = 30_000_000;
-/// Virtual time after healing in which all must be equal, microseconds.
-const CONVERGE_MAX_US: u64 = 30_000_000;
 /// Between requests that are about the cluster and not its data, microseconds.
 const ADMIN_US: u64 = 2_000_000;
 /// Tries to read an object back.
@@ -54,6 +54,8 @@ enum Event {
     Faults,
     Client(usize),
     Admin,
+    Again(usize),
+    Look,
     Ask { node: usize, life: u64, id: RequestId, request: Box<Request> },
     GiveUp(RequestId),
 }
@@ -125,6 +127,9 @@ pub struct World {
     workload: Workload,
     clients: usize,
     clients_until_us: u64,
+    props: Option<BucketProps>,
+    converge_max_us: u64,
+    observed: Option<Observed>,
     history: History,
     asked: BTreeMap<RequestId, Asker>,
     /// Requests whose clients did not wait until a paused node answered.
@@ -144,7 +149,15 @@ pub fn run(params: Params, sink: Option<Sink>) -> Verdict {
 /// Runs what was set up on this thread, whose randomness it takes over; see [`run`].
 pub fn run_setup(setup: Setup, sink: Option<Sink>) -> Verdict {
     crate::random::take_over(setup.params.seed);
-    World::new(setup, sink).run()
+    World::new(setup, sink).run().0
+}
+
+/// As [`run_setup`], and looks at the run while it goes on.
+pub fn run_observed(setup: Setup, sink: Option<Sink>) -> (Verdict, Observed) {
+    crate::random::take_over(setup.params.seed);
+    let world = World { observed: Some(Observed::default()), ..World::new(setup, sink) };
+    let (verdict, observed) = world.run();
+    (verdict, observed.unwrap_or_default())
 }
 
 /// The faults that the seed draws, as they are printed.
@@ -154,7 +167,8 @@ pub fn planned(params: &Params) -> Vec<String> {
 
 impl World {
     fn new(setup: Setup, sink: Option<Sink>) -> Self {
-        let Setup { params, zones, setting, network, workload, clients, plan } = setup;
+        let Setup { params, zones, setting, network, workload, clients, plan, .. } = setup;
+        let (props, converge_max_us) = (setup.props, setup.converge_max_us);
         let (seed, count) = (params.seed, params.nodes);
         let node = |node: usize| {
             let mut config = Config::new(format!("n{node}"));
@@ -182,6 +196,9 @@ impl World {
             workload,
             clients,
             clients_until_us: 0,
+            props,
+            converge_max_us,
+            observed: None,
             history: History::default(),
             asked: BTreeMap::new(),
             late: BTreeSet::new(),
@@ -193,9 +210,9 @@ impl World {
         }
     }
 
-    fn run(mut self) -> Verdict {
+    fn run(mut self) -> (Verdict, Option<Observed>) {
         self.describe();
-        if self.form() {
+        if self.form() && self.set_properties() {
             self.break_things();
             if self.heal() {
                 self.read_back();
@@ -226,7 +243,9 @@ impl World {
             self.run_until(self.now_us + LOOK_US);
             if self.nodes.iter().all(Node::is_ready) {
                 self.formed = checks::layout_of(&self.nodes);
-                self.make_side_bucket();
+                if self.workload.period_us().is_none() {
+                    self.make_side_bucket();
+                }
                 return true;
             }
             let expect_members = self.nodes.len() as u16;
@@ -237,19 +256,42 @@ impl World {
         false
     }
 
+    /// Puts the bucket's properties in force. Whether they are, everywhere.
+    fn set_properties(&mut self) -> bool {
+        let Some(props) = self.props.clone() else { return true };
+        let bucket = BUCKET.to_string();
+        let until_us = self.now_us + FORM_MAX_US;
+        while self.now_us < until_us {
+            self.harness_reply = None;
+            let request = Request::PutBucket { bucket: bucket.clone(), props: props.clone() };
+            self.ask_harness(0, request);
+            self.run_until(self.now_us + LOOK_US);
+            if matches!(&self.harness_reply, Some(Reply::Bucket(set)) if *set == props) {
+                self.nodes.iter_mut().for_each(|node| node.props = props.clone());
+                return true;
+            }
+        }
+        let why = format!("no properties in force; last answer {:?}", self.harness_reply);
+        self.findings.violation("cluster_forms", why);
+        false
+    }
+
     fn break_things(&mut self) {
         self.phase = Phase::Faults;
         self.now_us = self.now_us.next_multiple_of(1_000);
         self.faults_from_us = self.now_us;
         let until_us = self.now_us + self.params.seconds * 1_000_000;
         self.clients_until_us = until_us;
+        self.begin_looking();
         for moment_ms in faults::moments(&self.plan) {
             self.push(self.now_us + moment_ms * 1_000, Event::Faults);
         }
-        self.push(self.now_us + ADMIN_US, Event::Admin);
+        if self.workload.period_us().is_none() {
+            self.push(self.now_us + ADMIN_US, Event::Admin);
+        }
         for client in 0..self.clients {
-            let pause_us = self.workload.pause_us();
-            self.push(self.now_us + pause_us, Event::Client(client));
+            let first_us = self.workload.first_us(client);
+            self.push(self.now_us + first_us, Event::Client(client));
         }
         self.run_until(until_us);
     }
@@ -260,7 +302,7 @@ impl World {
         self.phase = Phase::Healed;
         self.trace.add(self.now_us, format_args!("heal"));
         self.lay_conditions(Conditions::fair(self.nodes.len()));
-        let (from_us, until_us) = (self.now_us, self.now_us + CONVERGE_MAX_US);
+        let (from_us, until_us) = (self.now_us, self.now_us + self.converge_max_us);
         let mut agreed_us = None;
         loop {
             self.run_until(self.now_us + LOOK_US);
@@ -271,6 +313,9 @@ impl World {
             if settled || self.now_us >= until_us || self.endless() {
                 checks::views_agree::check(agreed_us, &mut self.findings);
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
+                if let Some(observed) = &mut self.observed {
+                    observed.rest_at(self.now_us);
+                }
                 if !settled {
                     self.not_settled();
                 }
@@ -280,7 +325,7 @@ impl World {
     }
 
     fn not_settled(&mut self) {
-        let seconds = CONVERGE_MAX_US / 1_000_000;
+        let seconds = self.converge_max_us / 1_000_000;
         let of = |node: &Node| {
             let (hints, heard) = (node.hints_pending(), node.heard());
             format!("{node} owes {hints} hints and hears {heard}")
@@ -319,7 +364,7 @@ impl World {
         }
     }
 
-    fn judge(mut self) -> Verdict {
+    fn judge(mut self) -> (Verdict, Option<Observed>) {
         if self.endless() {
             self.findings.violation("ends", format!("{EVENTS_MAX} events and no end"));
         }
@@ -341,7 +386,11 @@ impl World {
         if let Err(error) = self.trace.finish() {
             self.findings.violation("trace", format!("could not be written: {error}"));
         }
-        Verdict::new(&self.params, hash, faults, self.findings)
+        if let Some(observed) = &mut self.observed {
+            observed.rest_at(self.now_us);
+            observed.history = self.history;
+        }
+        (Verdict::new(&self.params, hash, faults, self.findings), self.observed)
     }
 
     fn push(&mut self, at_us: u64, event: Event) {
@@ -361,7 +410,7 @@ impl World {
             }
             let Some(Reverse(entry)) = self.heap.pop() else { break };
             self.now_us = self.now_us.max(entry.at_us);
-            self.events += 1;
+            self.events += u64::from(!matches!(entry.event, Event::Look));
             self.handle(entry.event);
         }
         self.now_us = self.now_us.max(until_us);
@@ -378,6 +427,8 @@ impl World {
             Event::Faults => self.faults_changed(),
             Event::Client(client) => self.client(client),
             Event::Admin => self.admin(),
+            Event::Again(client) => self.again(client),
+            Event::Look => self.look(),
             Event::Ask { node, life, id, request } => self.take_ask(node, life, id, *request),
             Event::GiveUp(id) => self.give_up(id),
         }

@@ -18,9 +18,9 @@ impl World {
             | Event::Faults
             | Event::Admin
             | Event::Client(_)
-            | Event::GiveUp(_) => {
-                return Some(event);
-            }
+            | Event::Again(_)
+            | Event::Look
+            | Event::GiveUp(_) => return Some(event),
         };
         let Some(waiting) = &mut self.paused[node] else { return Some(event) };
         let datagrams = || waiting.iter().filter(|event| matches!(event, Event::Datagram(_)));

@@ -7,9 +7,13 @@ use crate::random::stream;
 use crate::verdict::Params;
 use crate::workload::Workload;
 use rand::Rng as _;
+use starling_node::config::BucketProps;
 
 /// Clients of a run that is drawn.
 const CLIENTS: usize = 12;
+/// Virtual time after healing in which all must be equal in a run that is drawn, whose cores
+/// compare their trees every few seconds, microseconds.
+const CONVERGE_MAX_US: u64 = 30_000_000;
 
 /// Everything that is settled before anything happens.
 pub struct Setup {
@@ -27,6 +31,10 @@ pub struct Setup {
     pub clients: usize,
     /// What goes wrong.
     pub plan: Plan,
+    /// Properties of the bucket of all objects, where they are not the defaults.
+    pub props: Option<BucketProps>,
+    /// Virtual time after healing in which all must be equal, microseconds.
+    pub converge_max_us: u64,
 }
 
 impl Setup {
@@ -49,6 +57,8 @@ impl Setup {
             clients: CLIENTS,
             plan: faults::draw(&mut faults, params.nodes, params.seconds, family),
             zones: zones.iter().map(|zone| format!("z{zone}")).collect(),
+            props: None,
+            converge_max_us: CONVERGE_MAX_US,
             params,
         }
     }
