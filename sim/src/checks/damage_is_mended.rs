@@ -1,5 +1,5 @@
-//! "After corruption correct data or a loud refusal": what a node cannot read intact it refuses, and
-//! once all nodes are back it has taken every such object from another owner.
+//! "After corruption correct data or a loud refusal": what a node cannot read intact it refuses,
+//! and once all nodes are back it has taken every such object from another owner.
 
 use super::{Evidence, Findings};
 

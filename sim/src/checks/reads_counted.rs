@@ -6,6 +6,7 @@ use super::{Findings, layout_of, owners};
 use crate::faults::Conditions;
 use crate::history::{Outcome, Record};
 use crate::node::Node;
+use starling_node::crdt::Object;
 
 const NAME: &str = "reads_counted";
 
@@ -32,7 +33,8 @@ pub fn at_answer(
     };
     let may_know = |at: &usize| {
         let holds = nodes[*at].held(&record.intent.object, false);
-        owners.contains(at) || holds.is_some_and(|state| !state.context().is_empty())
+        owners.contains(at)
+            || holds.is_some_and(|state| state != Object::empty(record.intent.object.tag))
     };
     let count = (0..nodes.len()).filter(|at| reached(*at) && may_know(at)).count();
     // A stand-in that knew something may have handed it over since it answered.
