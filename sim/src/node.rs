@@ -8,10 +8,10 @@ use rand::Rng as _;
 use starling_node::cluster::MembershipView;
 use starling_node::config::{BucketProps, Config};
 use starling_node::core::{Audit, Core, Input, Outbox};
-use starling_node::crdt::{NodeId, Object, ObjectId};
+use starling_node::crdt::{CausalContext, NodeId, Object, ObjectId};
 use starling_node::metrics::Kind;
 use starling_node::placement::{Layout, LayoutId};
-use starling_node::replica::{keeps_layout, load_whole};
+use starling_node::replica::{keeps_layout, load_whole, owed_dots};
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::{Lsn, Store, StoreError};
 use std::collections::BTreeMap;
@@ -271,6 +271,15 @@ impl Node {
         });
         self.state = Some(State::Down(store));
         format!("{unsynced} batches unsynced")
+    }
+
+    /// The dots of the object that it owes to any of `targets`, on disk.
+    pub fn owed(&self, object: &ObjectId, targets: &[NodeId]) -> Option<CausalContext> {
+        match &self.state {
+            Some(State::Up(core)) => owed_dots(&core.store().as_synced(), object, targets),
+            Some(State::Down(store)) => owed_dots(store, object, targets),
+            None => None,
+        }
     }
 
     /// Whether its disk holds the layout, intact and synced.

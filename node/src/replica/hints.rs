@@ -422,6 +422,28 @@ impl<S: Store> Replica<S> {
     }
 }
 
+/// The dots of the object that a store owes to any of `targets`, for checks of disks whose node is
+/// down; `None` when it owes nothing, or a mark cannot be read.
+pub fn owed_dots<S: Store>(
+    store: &S,
+    object: &ObjectId,
+    targets: &[NodeId],
+) -> Option<CausalContext> {
+    let base = object_key(object);
+    let mut owed = None;
+    for target in targets {
+        let prefix = [&target.0.to_be_bytes()[..], &base].concat();
+        let end = prefix_end(&prefix);
+        let mut visit = |_: &[u8], value: &[u8]| {
+            let dots = owed.get_or_insert_with(CausalContext::new);
+            codec::decode::<CausalContext>(value).iter().for_each(|missed| dots.join(missed));
+            Visit::Next
+        };
+        store.scan(Family::Hints, &prefix, end.as_deref(), &mut visit).ok()?;
+    }
+    owed
+}
+
 /// What a mark still says when `sent` of it was delivered.
 fn rest_of(current: Option<&[u8]>, sent: &[u8]) -> Option<CausalContext> {
     let current = current.filter(|current| *current != sent)?;

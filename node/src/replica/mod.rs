@@ -17,6 +17,7 @@ mod read;
 mod rows;
 mod trees;
 
+pub use hints::owed_dots;
 pub use mend::object_of_key;
 pub use rows::{digest_of_small, load_whole};
 

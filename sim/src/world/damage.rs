@@ -2,11 +2,13 @@
 //! acknowledged them.
 
 use super::{Event, World};
+use crate::checks;
 use crate::faults::bit_flip::Part;
 use crate::faults::{Stop, Strike};
 use crate::history::{Action, Record};
+use crate::node::Node;
 use rand::Rng as _;
-use starling_node::crdt::{Dot, Object, ObjectId, ObjectOp, SetOp, TypeTag};
+use starling_node::crdt::{CausalContext, Dot, Object, ObjectId, ObjectOp, SetOp, TypeTag};
 use starling_node::store::Family;
 use std::collections::BTreeMap;
 
@@ -90,12 +92,35 @@ impl World {
         }
     }
 
+    /// Copies on disk that will not be collected: those of owners, and of stand-ins, each of these
+    /// with the dots that it has not handed over.
+    fn kept_copies(&self, object: &ObjectId) -> Vec<(Object, Option<CausalContext>)> {
+        let owners = match &self.formed {
+            Some(layout) => checks::owners(layout, &self.nodes, object),
+            None => Vec::new(),
+        };
+        let ids: Vec<_> = self.nodes.iter().map(Node::id).collect();
+        let mut copies = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let owed = match owners.contains(&at) {
+                true => None,
+                false => match node.owed(object, &ids) {
+                    // Of a small object a mark stands for all of it.
+                    Some(owed) => (object.tag == TypeTag::Set).then_some(owed),
+                    None => continue,
+                },
+            };
+            copies.extend(node.held(object, true).map(|copy| (copy, owed)));
+        }
+        copies
+    }
+
     /// A node's disk was damaged, in one object or in all: notes which acknowledged writes are on
     /// no disk any more. (What stand-ins hand over moves from disk to disk, so only now can it be
     /// told where each write is.)
     fn after_damage(&mut self, node: usize, only: Option<&ObjectId>) {
         self.nodes[node].damaged_us = self.now_us;
-        let mut copies: BTreeMap<&ObjectId, Vec<Object>> = BTreeMap::new();
+        let mut copies = BTreeMap::new();
         let mut lost = Vec::new();
         for (place, record) in self.history.records.iter().enumerate() {
             let object = &record.intent.object;
@@ -106,12 +131,15 @@ impl World {
             // A removal also stands for what the replica had removed before.
             let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
             let known = seen.filter(|_| removal).unwrap_or(said);
-            let copies = copies.entry(object).or_insert_with(|| {
-                self.nodes.iter().filter_map(|node| node.held(object, true)).collect()
-            });
+            let copies = copies.entry(object).or_insert_with(|| self.kept_copies(object));
             let live =
                 |copy: &Object| removable(record, copy).iter().any(|dot| known.contains(*dot));
-            let holds = |copy: &Object| known.is_subset(copy.context()) && !(removal && live(copy));
+            let kept = |owed: &Option<CausalContext>| {
+                owed.as_ref().is_none_or(|owed| !said.is_empty() && said.is_subset(owed))
+            };
+            let holds = |(copy, owed): &(Object, Option<CausalContext>)| {
+                known.is_subset(copy.context()) && kept(owed) && !(removal && live(copy))
+            };
             // What a counter's removal took off is not told by live dots.
             let untold = removal && object.tag == TypeTag::Counter;
             if untold || !copies.iter().any(holds) {
