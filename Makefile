@@ -77,8 +77,9 @@ sim: ## the simulator over SEEDS (0..100), then three seeds twice, whose traces 
 chaos: ## break five real processes in every way, RUNS (1) times each; SHORT=1 for 4 faults in 90 s
 	@.ci/setup build chaos
 	@$(CARGO) build --release --locked -p starling-node --bin starling
-	@$(CORE) build --release --locked -p starling-sim --features rig --bin starling-chaos
+	@$(CORE) build --release --locked -p starling-sim --features rig --bins
 	@$(BUILT)/starling-chaos all --starling $(BUILT)/starling --runs $(RUNS) --jobs $(JOBS) \
+		--simulator $(BUILT)/starling-sim \
 		$(if $(SHORT),--short) $(ARGS)
 
 bench: ## measure beside a bare server, Redis and RocksDB, ROUNDS (3) rounds; see docs/performance.md

@@ -25,6 +25,10 @@ use tokio::runtime::{Builder, Runtime};
 /// Between gossip rounds of one node, microseconds.
 pub const INTERVAL_US: u64 = 500_000;
 
+/// How long a member must have been silent for chitchat before it counts as dead, as real nodes
+/// have it unless they are set otherwise, microseconds.
+const SUSPICION_US: u64 = 5 * INTERVAL_US;
+
 /// Rounds of the executor within which all tasks must wait again.
 const SETTLE_MAX: usize = 64;
 
@@ -144,6 +148,8 @@ pub struct Gossip {
     now_us: u64,
     seeds: Vec<String>,
     running: BTreeMap<usize, ChitchatHandle>,
+    /// By observer: members it calls alive, and since when chitchat calls them dead, microseconds.
+    alive: BTreeMap<usize, BTreeMap<ChitchatId, Option<u64>>>,
 }
 
 impl Gossip {
@@ -156,7 +162,8 @@ impl Gossip {
             .expect("a runtime without input and output needs nothing of the system");
         let seeds = (0..nodes).map(|node| address(node).to_string()).collect();
         let wire = SharedWire::default();
-        Gossip { runtime, wire, now_us: 0, seeds, running: BTreeMap::new() }
+        let (running, alive) = (BTreeMap::new(), BTreeMap::new());
+        Gossip { runtime, wire, now_us: 0, seeds, running, alive }
     }
 
     /// Starts a node's gossip. The first round follows at once, the others each
@@ -173,6 +180,7 @@ impl Gossip {
             listen_addr: address(node),
             seed_nodes: self.seeds.clone(),
             failure_detector_config: FailureDetectorConfig {
+                max_interval: interval * 10,
                 initial_interval: interval,
                 dead_node_grace_period: Duration::from_secs(15 * 60),
                 ..FailureDetectorConfig::default()
@@ -194,6 +202,7 @@ impl Gossip {
     /// Ends a node's gossip without a word to the others.
     pub fn stop(&mut self, node: usize) {
         let handle = self.running.remove(&node).expect("it was running");
+        self.alive.remove(&node);
         handle.abort();
         drop(handle);
         lock(&self.wire).inboxes.get_mut(&address(node)).expect("open").waiting = false;
@@ -241,11 +250,22 @@ impl Gossip {
     }
 
     /// The members as the node sees them.
-    pub fn view(&self, node: usize) -> MembershipView {
+    pub fn view(&mut self, node: usize) -> MembershipView {
         let handle = &self.running[&node];
         let chitchat = handle.chitchat();
         let chitchat = chitchat.try_lock().expect("all tasks wait");
-        let live: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
+        let heard: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
+        let known = self.alive.entry(node).or_default();
+        heard.iter().for_each(|id| {
+            known.insert((*id).clone(), None);
+        });
+        known.retain(|id, silent_us| {
+            let silent = !heard.contains(id);
+            let since_us = *silent_us.get_or_insert(self.now_us);
+            silent_us.take_if(|_| !silent);
+            !silent || self.now_us - since_us < SUSPICION_US
+        });
+        let live: BTreeSet<&ChitchatId> = known.keys().collect();
         let members = chitchat.node_states().iter();
         MembershipView::new(
             members.filter_map(|(id, state)| member(id, state, live.contains(id))).collect(),

@@ -18,7 +18,7 @@ pub mod views_agree;
 use crate::history::{History, Record};
 use crate::node::Node;
 use serde::{Deserialize, Serialize};
-use starling_node::crdt::{Object, ObjectId, Observed};
+use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
 use starling_node::placement::{Layout, partition_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -171,13 +171,20 @@ fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
             newest.is_none_or(|dots| dots.iter().any(|dot| seen.dots.contains(*dot)))
         }
         Observed::Here => {
-            // It covered what the applying replica held, all of which its own answer names.
+            // It covered what the applying replica held, all of which its own answer names; a
+            // removal of the whole also what was read of others, which waits where it is not known.
+            let reads_first = remover.possible_write().is_some_and(|op| {
+                matches!(
+                    op,
+                    ObjectOp::Kv(KvOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. })
+                )
+            });
             let told = remover.durable_write().map(|(_, written)| &written.seen.dots);
             let may_name = match (told, newest) {
                 (Some(told), Some(dots)) => dots.iter().any(|dot| told.contains(*dot)),
                 _ => true,
             };
-            remover.done_us >= write.invoked_us && may_name
+            remover.done_us >= write.invoked_us && (may_name || reads_first)
         }
     }
 }

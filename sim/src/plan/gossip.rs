@@ -74,7 +74,7 @@ impl Run {
         self.gossip.announce_layout(0, CHANGE);
         let (mut rounds, mut spread) = (0, 0);
         let changed = NodeId::of_name(&name(0));
-        let knows = |gossip: &Gossip, node: usize| {
+        let knows = |gossip: &mut Gossip, node: usize| {
             gossip.view(node).get(changed).is_some_and(|member| member.layout == CHANGE)
         };
         while !self.all(knows) {
@@ -93,9 +93,10 @@ impl Run {
         })
     }
 
-    fn all(&self, holds: impl Fn(&Gossip, usize) -> bool) -> bool {
+    fn all(&mut self, holds: impl Fn(&mut Gossip, usize) -> bool) -> bool {
         // The last to hear is likely to be the same as a round ago: looked at from the end.
-        self.nodes.iter().rev().all(|node| holds(&self.gossip, *node))
+        let gossip = &mut self.gossip;
+        self.nodes.iter().rev().all(|node| holds(gossip, *node))
     }
 
     /// One round of all nodes; the bytes that were sent.
