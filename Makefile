@@ -69,10 +69,11 @@ audit: ## licences, sources and advisories of all dependencies
 	@.ci/setup audit
 	@.ci/audit
 
-sim: ## the simulator over SEEDS (0..100), then three seeds twice, whose traces must be equal
+sim: ## the simulator over SEEDS (0..100), three seeds twice, and every known bug put back
 	@.ci/setup build
 	@$(SIM) sweep --seeds $(SEEDS)
 	@$(SIM) twice --seeds 0..3
+	@$(SIM) sweep --seeds 0..1000 --mutants
 
 chaos: ## break five real processes in every way, RUNS (1) times each; SHORT=1 for 4 faults in 90 s
 	@.ci/setup build chaos
