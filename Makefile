@@ -69,9 +69,10 @@ audit: ## licences, sources and advisories of all dependencies
 	@.ci/setup audit
 	@.ci/audit
 
-sim: ## the simulator over SEEDS (0..100), three seeds twice, and every known bug put back
+sim: ## the simulator over SEEDS (0..100), seeds twice, every known bug put back, what was reached
 	@.ci/setup build
 	@$(SIM) sweep --seeds $(SEEDS)
+	@$(SIM) sweep --seeds 0..200 --reach | grep -Ev '^ *[0-9]+ '
 	@$(SIM) twice --seeds 0..3
 	@$(SIM) sweep --seeds 0..1000 --mutants
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use scenario::{Run, Shrink};
 use starling_node::config::Mutant;
 use starling_sim::faults;
+use starling_sim::reach::{self, Line};
 use starling_sim::sweep::{self, Summary};
 use starling_sim::trace::Sink;
 use starling_sim::verdict::{Params, Verdict, run_alone};
@@ -98,6 +99,9 @@ struct Sweep {
     /// Runs at a time; one for each core unless said
     #[arg(long)]
     jobs: Option<usize>,
+    /// Show which metrics and ways to fail the runs reached; exit status 1 if one is missing
+    #[arg(long, conflicts_with = "mutants")]
+    reach: bool,
     /// Remember in this folder what was done, and go on from there
     #[arg(long)]
     state: Option<PathBuf>,
@@ -179,6 +183,9 @@ fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
             true => println!("{}", serde_json::to_string_pretty(&summary)?),
             false => print_summary(&summary, &name, params.mutant),
         }
+        if args.reach {
+            all_well &= print_reach(&summary);
+        }
         if let (Some(path), Some(first)) = (&args.keep, summary.failures.first()) {
             serde_json::to_writer_pretty(File::create(path)?, first)?;
         }
@@ -203,6 +210,21 @@ fn sweeps(args: &Sweep) -> Vec<(String, Params)> {
         return faults::families().map(with).collect();
     }
     vec![(params.family.clone().unwrap_or_else(|| "mixed".into()), params)]
+}
+
+/// The table of what was reached; whether nothing is missing.
+fn print_reach(summary: &Summary) -> bool {
+    let lines = reach::table(&summary.counts);
+    for line in &lines {
+        let (times, name) = (line.times, line.name);
+        match (line.excuse, line.is_well()) {
+            (None, true) => println!("reached {times:>12} {name}"),
+            (None, false) => println!("MISSING {times:>12} {name}"),
+            (Some(why), true) => println!("cannot  {times:>12} {name}: {why}"),
+            (Some(why), false) => println!("REACHED {times:>12} {name}, yet listed: {why}"),
+        }
+    }
+    lines.iter().all(Line::is_well)
 }
 
 fn print_summary(summary: &Summary, name: &str, mutant: Option<Mutant>) {

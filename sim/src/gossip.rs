@@ -350,20 +350,20 @@ mod tests {
             let mut now_us = 0;
             (0..5).for_each(|node| gossip.start(0, node, &identity(node, 1)));
             let mut views = Vec::new();
-            let mut see = |gossip: &Gossip| {
+            let mut see = |gossip: &mut Gossip| {
                 let view = gossip.view(0);
                 views.push(
                     (0..5).map(|n| view.is_alive(NodeId::of_name(&format!("n{n}")))).collect(),
                 );
             };
             let mut hash = run(&mut gossip, &mut now_us, &[0, 1, 2, 3, 4], 20);
-            see(&gossip);
+            see(&mut gossip);
             gossip.stop(4);
             hash ^= run(&mut gossip, &mut now_us, &[0, 1, 2, 3], 30);
-            see(&gossip);
+            see(&mut gossip);
             gossip.start(now_us, 4, &identity(4, 2));
             hash ^= run(&mut gossip, &mut now_us, &[0, 1, 2, 3, 4], 20);
-            see(&gossip);
+            see(&mut gossip);
             (hash, views)
         };
         std::thread::spawn(life).join().unwrap()

@@ -12,6 +12,7 @@ pub mod node;
 pub mod pbs;
 pub mod plan;
 pub mod random;
+pub mod reach;
 pub mod report;
 pub mod scenario;
 pub mod shrink;

@@ -4,7 +4,7 @@ use crate::faults::{Conditions, Machine};
 use crate::history::{Action, Intent, Outcome};
 use crate::network::Link;
 use starling_node::cluster::MembershipView;
-use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectOp, Observed, SetOp};
+use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectOp, Observed, OpError, SetOp};
 use starling_node::wire::api::{Failure, Reply};
 use starling_node::wire::peer::{PeerBody, Refusal};
 
@@ -197,5 +197,15 @@ pub fn reply(reply: &Reply) -> String {
         Reply::Explained { .. } => "an explanation".into(),
         Reply::Failed(failure) => format!("failed: {failure}"),
         Reply::Written(_) | Reply::Read(_) => "data".into(),
+    }
+}
+
+/// What a type said against an operation, as it is counted.
+pub fn op_error(error: &OpError) -> &'static str {
+    match error {
+        OpError::CounterOverflow => "op_errors_counter_overflow",
+        OpError::TooManySiblings { .. } => "op_errors_too_many_siblings",
+        OpError::TooManyDeferred { .. } => "op_errors_too_many_deferred",
+        OpError::WrongType => "op_errors_wrong_type",
     }
 }

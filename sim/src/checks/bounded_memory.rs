@@ -16,6 +16,9 @@ pub fn look(nodes: &mut [Node], findings: &mut Findings) {
     for node in nodes.iter_mut() {
         let Some(gauges) = node.gauges() else { continue };
         findings.count("queues_measured", 1);
+        for (name, value) in &gauges.values {
+            findings.count(name, u64::from(*value > 0));
+        }
         let most = [
             ("starling_requests_open", gauges.requests_max),
             ("starling_hints_pending", (gauges.hints_max + MARKS_SLACK).saturating_mul(others)),

@@ -18,7 +18,7 @@ pub mod views_agree;
 use crate::history::{History, Record};
 use crate::node::Node;
 use serde::{Deserialize, Serialize};
-use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
+use starling_node::crdt::{CausalContext, Dot, KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
 use starling_node::placement::{Layout, partition_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -157,14 +157,7 @@ fn counts(history: &History, findings: &mut Findings) {
 /// client was told that the replica that applied it had then seen `seen`. Only a certain no is a
 /// no: everything that cannot be known counts as yes.
 fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
-    use starling_node::crdt::Dot;
-    let newest = write.durable_write().map(|(_, written)| {
-        // The write's own dot is the newest one of the actor that applied it.
-        let actors = written.seen.dots.iter().map(|(actor, _)| actor);
-        actors
-            .map(|actor| Dot { actor, counter: written.seen.dots.highest(actor) })
-            .collect::<Vec<_>>()
-    });
+    let newest = write.durable_write().map(|(op, written)| minted(op, &written.said));
     match observed {
         Observed::Nothing => false,
         Observed::Context(seen) => {
@@ -187,4 +180,19 @@ fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
             remover.done_us >= write.invoked_us && (may_name || reads_first)
         }
     }
+}
+
+/// Dots that an acknowledged write may have made, one for each element, of those that it speaks
+/// of: the newest ones of each actor. One of them is the actor that applied it.
+fn minted(op: &ObjectOp, said: &CausalContext) -> Vec<Dot> {
+    let elements = match op {
+        ObjectOp::Set(SetOp::Update { add, .. }) => add.len() as u64,
+        _ => 1,
+    };
+    let newest = |actor| {
+        let highest = said.highest(actor);
+        (highest.saturating_sub(elements)..highest)
+            .map(move |below| Dot { actor, counter: below + 1 })
+    };
+    said.iter().flat_map(|(actor, _)| newest(actor)).filter(|dot| said.contains(*dot)).collect()
 }

@@ -8,6 +8,12 @@ use starling_node::crdt::{CounterOp, ObjectId, ObjectOp, Observed, TypeTag};
 use starling_node::wire::api::ReadQuery;
 
 pub(super) fn next(all: &mut Workload, client: usize) -> (ObjectId, Action) {
+    if all.rng.random_bool(0.005) {
+        // Two of them leave the range: the second is refused where the first is known.
+        let amount: i128 = if all.rng.random_bool(0.5) { i64::MAX.into() } else { i64::MIN.into() };
+        let huge = object(TypeTag::Counter, "wild-huge".into());
+        return (huge, Action::Write(ObjectOp::Counter(CounterOp::Add { amount, floor: 0 })));
+    }
     let kind = ["sum", "sum", "reset", "wild"][all.rng.random_range(0..4)];
     let object = object(TypeTag::Counter, format!("{kind}-{}", all.skewed(4)));
     let observed = match kind {

@@ -13,7 +13,9 @@ const LOG_PUTS_MAX: u32 = 24;
 pub(super) fn next(all: &mut Workload, client: usize) -> (ObjectId, Action) {
     let key = |name: String| object(TypeTag::Kv, name);
     match all.rng.random_range(0..100) {
-        0..20 => {
+        // In the end it has as many siblings as it may, and more are refused.
+        0..3 => (key("full".into()), put(all, Observed::Nothing)),
+        3..20 => {
             let object = key(format!("fresh-{}", all.fresh()));
             let here = all.rng.random_bool(0.5);
             (object, put(all, if here { Observed::Here } else { Observed::Nothing }))

@@ -125,6 +125,9 @@ impl World {
     fn count_reply(&mut self, reply: &Reply) {
         if let Reply::Failed(failure) = reply {
             self.findings.count(names::failure(failure), 1);
+            if let Failure::Refused(error) = failure {
+                self.findings.count(names::op_error(error), 1);
+            }
         }
     }
 

@@ -37,6 +37,8 @@ use std::sync::Arc;
 const FORM_MAX_US: u64 = 30_000_000;
 /// Between requests that are about the cluster and not its data, microseconds.
 const ADMIN_US: u64 = 2_000_000;
+/// Virtual time in which hints made at the very end are paid, microseconds.
+const PAY_MAX_US: u64 = 10_000_000;
 /// Tries to read an object back.
 const READ_TRIES: usize = 3;
 /// Between looks at whether all is equal, microseconds.
@@ -216,6 +218,7 @@ impl World {
             self.break_things();
             if self.heal() {
                 self.read_back();
+                self.pay_the_last();
             }
         }
         self.judge()
@@ -361,6 +364,14 @@ impl World {
             }
             let reply = self.harness_reply.take();
             checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
+        }
+    }
+
+    /// A write that was answered may still make its last hint; it is paid at once.
+    fn pay_the_last(&mut self) {
+        let until_us = self.now_us + PAY_MAX_US;
+        while self.now_us < until_us && self.nodes.iter().any(|node| node.hints_pending() > 0) {
+            self.run_until(self.now_us + LOOK_US);
         }
     }
 
