@@ -87,7 +87,8 @@ impl Fake {
             other => other.clone(),
         };
         let acks = Acks { owners: 2, hints: 1, durable: 2 };
-        Ok(Reply::Written(Written { acks, seen: state.seen(), object: shown }))
+        let said = state.context().clone();
+        Ok(Reply::Written(Written { acks, seen: state.seen(), object: shown, said }))
     }
 
     fn read(&self, object: ObjectId, query: ReadQuery) -> Reply {

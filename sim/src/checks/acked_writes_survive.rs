@@ -36,12 +36,25 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
 /// The values or members that the acknowledged write made, and whether nothing can have covered
 /// each of them since.
 fn claims(record: &Record, all: &[&Record]) -> Vec<(Vec<u8>, bool)> {
-    let covered = |member: Option<&Vec<u8>>| {
+    let removed = |write: &Record, member: Option<&Vec<u8>>| {
         all.iter().any(|other| {
-            !std::ptr::eq(*other, record)
-                && removal(other, member).is_some_and(|observed| may_cover(other, observed, record))
+            !std::ptr::eq(*other, write)
+                && removal(other, member).is_some_and(|observed| may_cover(other, observed, write))
         })
     };
+    // Adding a member again takes the place of what the replica knew of it, and may be removed
+    // by someone who has seen only that.
+    let readded = |member: &Vec<u8>| {
+        all.iter().any(|other| {
+            let adds = matches!(
+                other.possible_write(),
+                Some(ObjectOp::Set(SetOp::Update { add, .. })) if add.contains(member)
+            );
+            let later = !std::ptr::eq(*other, record) && other.done_us >= record.invoked_us;
+            adds && later && removed(other, Some(member))
+        })
+    };
+    let covered = |member: Option<&Vec<u8>>| removed(record, member) || member.is_some_and(readded);
     match record.durable_write() {
         Some((ObjectOp::Kv(KvOp::Put { value, .. }), _)) => {
             vec![(value.clone(), !covered(None))]
