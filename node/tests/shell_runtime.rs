@@ -250,6 +250,10 @@ async fn a_clean_stop_syncs_last_and_refuses_what_comes_after() {
     let before = node.disk.syncs.load(Ordering::SeqCst);
     let handle = node.handle.clone();
     let core = node.core;
+    // Taken before the stop, so it must be on disk after it.
+    let writer = handle.clone();
+    let _writing = tokio::spawn(async move { writer.call(write(1)).await });
+    tokio::task::yield_now().await;
     tokio::task::spawn_blocking(|| core.stop()).await.expect("no panic").expect("it is clean");
     assert!(node.disk.syncs.load(Ordering::SeqCst) > before);
     let late = handle.call(write(1)).await;

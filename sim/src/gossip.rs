@@ -339,6 +339,10 @@ mod tests {
                     gossip.deliver(*now_us, datagram);
                 }
             }
+            // Suspicion begins when a member is looked at, as in every round of a run.
+            up.iter().for_each(|node| {
+                gossip.view(*node);
+            });
         }
         hash.digest()
     }
