@@ -24,7 +24,8 @@ pub struct Config {
     /// hints missed sooner, and costs traffic even when all is equal. 1,000 to 600,000.
     pub exchange_ms: u32,
     /// Between batches of 256 rows that are read only to see whether they are intact, ms. Shorter
-    /// finds damage sooner, and reads more. At 1,000 a million rows take 65 minutes. 10 to 600,000.
+    /// finds damage sooner, and reads more. At 1,000 a million rows take 65 minutes. 10 to 600,000;
+    /// 0: never.
     pub scrub_ms: u32,
     /// Client requests open at once; more are refused with `429`.
     pub requests_max: usize,

@@ -7,7 +7,7 @@ use starling_node::crdt::NodeId;
 use starling_node::placement::{Layout, LayoutId};
 use starling_node::store::memory::MemoryStore;
 use starling_node::wire::api::{Request, RequestId};
-use starling_node::wire::peer::PeerBody;
+use starling_node::wire::peer::{PeerBody, PeerMessage};
 use starling_sim::plan::{exchange, gossip, hints, ring};
 use std::process::Command;
 
@@ -64,8 +64,12 @@ fn roots_are_those_that_a_real_core_sends() {
     let (mut core, layout) = core_of_three();
     let mut out = Outbox::new();
     let due = Time { mono_us: 2_000_000, wall_ms: 1_800_000_002_000 };
-    core.step(due, Input::Tick, &mut out);
     let me = NodeId::of_name("n0");
+    // Peers whose summaries differ are answered with the roots.
+    for peer in layout.members.iter().map(|member| member.id).filter(|id| *id != me) {
+        let message = PeerMessage { layout: layout.id(), body: PeerBody::Summary(1) };
+        core.step(due, Input::Peer(peer, message), &mut out);
+    }
     let mut seen = 0;
     for output in &out {
         if let Output::Send(to, message) = output

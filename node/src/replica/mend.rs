@@ -37,8 +37,9 @@ pub(super) struct Mending {
 }
 
 impl Mending {
-    pub(super) fn due(&self) -> Option<u64> {
-        [self.ask_us, self.scrub_us.or(Some(0))].into_iter().flatten().min()
+    pub(super) fn due(&self, scrub_ms: u32) -> Option<u64> {
+        let scrub = (scrub_ms > 0).then_some(self.scrub_us.unwrap_or(0));
+        [self.ask_us, scrub].into_iter().flatten().min()
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -83,7 +84,8 @@ impl<S: Store> Replica<S> {
             let again_us = now.mono_us + u64::from(self.config.hint_retry_ms) * 1_000;
             self.mending.ask_us = (!self.mending.damaged.is_empty()).then_some(again_us);
         }
-        if self.mending.scrub_us.is_none_or(|due| due <= now.mono_us) {
+        let on = self.config.scrub_ms > 0;
+        if on && self.mending.scrub_us.is_none_or(|due| due <= now.mono_us) {
             self.mending.scrub_us = Some(now.mono_us + u64::from(self.config.scrub_ms) * 1_000);
             if let Err(error) = self.scrub_some() {
                 self.refusal(error);

@@ -208,10 +208,16 @@ impl<S: Store> Replica<S> {
     /// When `tick` is next due, µs.
     pub fn deadline(&self) -> Option<u64> {
         let collect = if self.collecting { Some(0) } else { self.collect_us };
-        [self.sync_due_us, self.hints.due(), self.exchange.due(), collect, self.mending.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.sync_due_us,
+            self.hints.due(),
+            self.exchange.due(),
+            collect,
+            self.mending.due(self.config.scrub_ms),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Writes what may be read at once and is durable after its sync.

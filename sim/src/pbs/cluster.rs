@@ -115,6 +115,7 @@ impl Cluster {
             config.timeout_ms = TIMEOUT_MS;
             config.hedge_ms = (shape.hedge_us / 1_000) as u32;
             config.exchange_ms = u32::MAX;
+            config.scrub_ms = 0;
             let seed = 100 + node as u64;
             Core::open(config, MemoryStore::new(), time(0), seed).map_err(|e| e.to_string())
         };
