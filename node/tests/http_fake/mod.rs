@@ -83,7 +83,7 @@ impl Fake {
         let delta = state.delta(&op, &mut mint).map_err(Failure::Refused)?;
         state.join(&delta).unwrap();
         let shown = match &*state {
-            Object::Set(set) => Object::Set(set.header()),
+            Object::Set(set) => Object::Set(set.header().into()),
             other => other.clone(),
         };
         let acks = Acks { owners: 2, hints: 1, durable: 2 };

@@ -16,6 +16,7 @@ mod explain;
 mod exposition;
 pub mod families;
 mod flag;
+mod hll;
 mod kv;
 pub mod limits;
 mod listener;
@@ -28,6 +29,7 @@ pub mod router;
 mod schemas;
 mod set;
 mod status;
+mod why;
 
 pub use backend::Backend;
 pub use limits::Limits;

@@ -64,6 +64,7 @@ fn data() -> Vec<(&'static str, Value)> {
         ("CounterWritten", object(json!({ "value": int64, "context": string, "acks": acks }))),
         ("SetPage", object(page)),
         ("SetMember", object(json!({ "member": boolean }))),
+        ("Hll", object(json!({ "estimate": count, "context": string }))),
         ("Flag", object(json!({ "enabled": boolean, "context": string }))),
         ("FlagWritten", object(json!({ "enabled": boolean, "context": string, "acks": acks }))),
     ]
