@@ -210,6 +210,7 @@ pub fn op_error(error: &OpError) -> &'static str {
         OpError::WrongType => "op_errors_wrong_type",
         OpError::TooManyTotals { .. } => "op_errors_too_many_totals",
         OpError::WrongKind { .. } => "op_errors_wrong_kind",
+        OpError::TooDeep { .. } => "op_errors_too_deep",
         OpError::ScoreOverflow { .. } => "op_errors_score_overflow",
         OpError::InsufficientRights { .. } => "op_errors_insufficient_rights",
         OpError::Unsupported(_) => "op_errors_unsupported",

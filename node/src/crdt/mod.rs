@@ -153,6 +153,12 @@ pub enum OpError {
         /// What the operation takes it for.
         wanted: String,
     },
+    /// Maps are nested too deep.
+    #[error("maps can be nested {limit} deep")]
+    TooDeep {
+        /// How deep they may be.
+        limit: u32,
+    },
     /// A score would not be a finite number.
     #[error("the score of {member:?} would not be a finite number")]
     ScoreOverflow {

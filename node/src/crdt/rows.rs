@@ -32,6 +32,8 @@ pub struct Rows {
     pub(crate) cleared: CausalContext,
     /// Removals of rows by dots not seen yet; such a dot is dead on arrival.
     pub(crate) deferred: BTreeMap<Vec<u8>, CausalContext>,
+    /// The same of every row whose key begins so.
+    pub(crate) deferred_under: BTreeMap<Vec<u8>, CausalContext>,
     pub(crate) rows: BTreeMap<Vec<u8>, Row>,
     /// In a delta, the dots of each mentioned row that it removes: with the row's own dots all
     /// that it says of that row. Empty in a whole collection.
@@ -99,6 +101,7 @@ impl Rows {
             context: self.context.clone(),
             cleared: self.cleared.clone(),
             deferred: self.deferred.clone(),
+            deferred_under: self.deferred_under.clone(),
             ..Rows::default()
         }
     }
@@ -109,6 +112,7 @@ impl Rows {
             context: self.cleared.clone(),
             cleared: self.cleared.clone(),
             deferred: self.deferred.clone(),
+            deferred_under: self.deferred_under.clone(),
             ..Rows::delta()
         }
     }
@@ -148,9 +152,11 @@ impl Rows {
 
     /// What of the row neither a clear nor a waiting removal covers.
     pub fn visible(&self, key: &[u8], row: &Row) -> Row {
-        let deferred = self.deferred.get(key);
+        let under = self.deferred_under.iter().filter(|(prefix, _)| key.starts_with(prefix));
+        let waiting: Vec<_> =
+            self.deferred.get(key).into_iter().chain(under.map(|u| u.1)).collect();
         let dead = |dot: &Dot| {
-            self.cleared.contains(*dot) || deferred.is_some_and(|seen| seen.contains(*dot))
+            self.cleared.contains(*dot) || waiting.iter().any(|seen| seen.contains(*dot))
         };
         let live = row.live.iter().filter(|(dot, _)| !dead(dot));
         let live = live.map(|(dot, leaf)| (*dot, leaf.clone())).collect();
@@ -164,6 +170,34 @@ impl Rows {
 
     /// An observed removal of one row, added to `delta`.
     pub(crate) fn remove(&self, key: &[u8], observed: &Observed, delta: &mut Rows) {
+        self.remove_known(key, observed, delta);
+        if let Observed::Context(seen) = observed {
+            let unseen = seen.dots.minus(&self.context);
+            if !unseen.is_empty() {
+                delta.deferred.insert(key.to_vec(), unseen);
+                let left = delta.rows.get_mut(key).expect("just removed");
+                left.join_base(&self.unseen_totals(seen));
+            }
+        }
+    }
+
+    /// An observed removal of every row whose key begins so. `self` has all that are stored.
+    pub(crate) fn remove_under(&self, prefix: &[u8], observed: &Observed, delta: &mut Rows) {
+        let from = std::ops::Bound::Included(prefix.to_vec());
+        let keys = self.rows.range((from, std::ops::Bound::Unbounded));
+        for (key, _) in keys.take_while(|(key, _)| key.starts_with(prefix)) {
+            self.remove_known(key, observed, delta);
+        }
+        if let Observed::Context(seen) = observed {
+            let unseen = seen.dots.minus(&self.context);
+            if !unseen.is_empty() {
+                delta.deferred_under.insert(prefix.to_vec(), unseen);
+            }
+        }
+    }
+
+    /// Removes of one row what is here.
+    fn remove_known(&self, key: &[u8], observed: &Observed, delta: &mut Rows) {
         let row = self.row(key);
         let mut left = Row::default();
         match observed {
@@ -174,14 +208,21 @@ impl Rows {
             Observed::Context(seen) => {
                 left.join_base(&observed_totals(&row, seen));
                 delta.remove_dots(key, row.live.keys().copied().filter(|dot| seen.has(*dot)));
-                let unseen = seen.dots.minus(&self.context);
-                if !unseen.is_empty() {
-                    delta.deferred.insert(key.to_vec(), unseen);
-                }
             }
             Observed::Nothing => {}
         }
         delta.rows.insert(key.to_vec(), left);
+    }
+
+    /// Totals that a client has seen and this replica has not. Whose row they are is not known;
+    /// in any other they say nothing.
+    fn unseen_totals(&self, seen: &SeenContext) -> BTreeMap<Dot, Base> {
+        let unseen = seen.tallies.iter().filter(|(run, tally)| {
+            !self.context.contains(Dot { actor: run.actor, counter: tally.last })
+        });
+        unseen
+            .map(|(run, tally)| (*run, Base { last: tally.last, amount: Amount::of_tally(tally) }))
+            .collect()
     }
 
     /// Writes a dot into a row, in place of `instead`, in `delta`.
@@ -233,8 +274,9 @@ impl Rows {
     /// # Errors
     /// [`OpError::TooManyDeferred`].
     pub(crate) fn check_deferred(&self, delta: &Rows) -> Result<(), OpError> {
-        let waiting = self.deferred.len() + delta.deferred.len();
-        if !delta.deferred.is_empty() && waiting > DEFERRED_MAX {
+        let new = delta.deferred.len() + delta.deferred_under.len();
+        let waiting = self.deferred.len() + self.deferred_under.len() + new;
+        if new > 0 && waiting > DEFERRED_MAX {
             let (count, limit) = (waiting as u32, DEFERRED_MAX as u32);
             return Err(OpError::TooManyDeferred { count, limit });
         }
@@ -258,7 +300,8 @@ impl Rows {
     }
 
     fn drop_dead(&mut self) {
-        if self.deferred.is_empty() && self.cleared.is_empty() {
+        let waiting = !self.deferred.is_empty() || !self.deferred_under.is_empty();
+        if !waiting && self.cleared.is_empty() {
             return;
         }
         let mut rows = std::mem::take(&mut self.rows);
@@ -270,13 +313,12 @@ impl Rows {
 
     /// Waiting removals in their one form: only dots still unseen, no empty entries.
     fn settle_deferred(&mut self) {
-        if self.deferred.is_empty() {
-            return;
+        for waiting in [&mut self.deferred, &mut self.deferred_under] {
+            for seen in waiting.values_mut() {
+                *seen = seen.minus(&self.context);
+            }
+            waiting.retain(|_, seen| !seen.is_empty());
         }
-        for seen in self.deferred.values_mut() {
-            *seen = seen.minus(&self.context);
-        }
-        self.deferred.retain(|_, seen| !seen.is_empty());
     }
 
     /// The dots this value lets a value that covers `covers` claim to have seen: of a page only
@@ -337,6 +379,9 @@ impl Rows {
         for (key, seen) in &other.deferred {
             self.deferred.entry(key.clone()).or_default().join(seen);
         }
+        for (prefix, seen) in &other.deferred_under {
+            self.deferred_under.entry(prefix.clone()).or_default().join(seen);
+        }
         let (covers, known) = (self.covers_with(other), other.known_to(&self.covers));
         self.context = self.known_to(&other.covers);
         self.context.join(&known);
@@ -358,7 +403,11 @@ impl Rows {
     pub(crate) fn is_sound(&self) -> bool {
         let in_range = |key| self.covers.has(key);
         self.cleared.is_canonical()
-            && self.deferred.values().all(|seen| seen.is_canonical() && !seen.is_empty())
+            && self
+                .deferred
+                .values()
+                .chain(self.deferred_under.values())
+                .all(|seen| seen.is_canonical() && !seen.is_empty())
             && self.removed.values().flatten().all(|dot| self.context.contains(*dot))
             && self.rows.values().all(Row::is_sound)
             && (!matches!(self.covers, Covers::Range { .. })

@@ -465,9 +465,10 @@ fn parts_of(delta: &Object) -> Vec<(Marked, CausalContext)> {
         .map(|(key, _, said)| (Marked::Member(key.clone()), said))
         .collect();
     let clears = rows.clears();
-    if !clears.cleared.is_empty() || !clears.deferred.is_empty() {
-        let mut said = clears.cleared;
-        clears.deferred.values().for_each(|waiting| said.join(waiting));
+    let waiting: Vec<_> = clears.deferred.values().chain(clears.deferred_under.values()).collect();
+    if !clears.cleared.is_empty() || !waiting.is_empty() {
+        let mut said = clears.cleared.clone();
+        waiting.into_iter().for_each(|waiting| said.join(waiting));
         parts.push((Marked::Header, said));
     }
     parts

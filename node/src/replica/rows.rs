@@ -350,6 +350,13 @@ impl<S: Store> RowsOf<'_, S> {
                 Visit::Next
             })?;
         }
+        for prefix in delta.deferred_under.keys() {
+            let range = RowRange { prefix, ..RowRange::ALL };
+            scan_rows(self.store, self.object, head, range, &mut |key, row| {
+                rows.insert(key.to_vec(), row);
+                Visit::Next
+            })?;
+        }
         for key in delta.mentioned().chain(delta.deferred.keys()) {
             if !rows.contains_key(key) {
                 let row = load_row(self.store, self.object, head, key)?;

@@ -20,6 +20,7 @@ mod hll;
 mod kv;
 pub mod limits;
 mod listener;
+mod map;
 mod member;
 mod meter;
 pub mod openapi;

@@ -107,6 +107,11 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             all.push(query("after", "Only members after this one."));
             all.push(query("prefix", "Only members that begin so."));
         }
+        Call::MapGet => {
+            all.push(query("limit", "Leaves on the page, 1 to 1,000, 100 if left out."));
+            all.push(query("after", "Only what comes after this field, or where `next` says."));
+            all.push(query("prefix", "Only fields whose names begin so."));
+        }
         _ => {}
     }
     all
@@ -158,6 +163,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::CounterPost => (JSON, reference("CounterUpdate"), Required::True),
         Call::SetPost | Call::RwSetPost => (JSON, reference("SetUpdate"), Required::True),
         Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
+        Call::MapPost => (JSON, reference("MapUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
@@ -178,6 +184,8 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::KvDelete | Call::CounterDelete | Call::SetDelete | Call::FlagDelete => ok("Written"),
         Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
         Call::HllGet => ok("Hll"),
+        Call::MapGet => ok("MapPage"),
+        Call::MapPost | Call::MapDelete => ok("Written"),
         Call::CounterGet => ok("Counter"),
         Call::CounterPost => ok("CounterWritten"),
         Call::SetGet | Call::RwSetGet => ok("SetPage"),

@@ -40,6 +40,7 @@ codes! {
     TooManyDeferred "too_many_deferred" 409 "Too many removals wait for writes not seen yet";
     TooManyTotals "too_many_totals" 409 "Too many totals to remove at once";
     WrongKind "wrong_kind" 409 "The field is of another kind";
+    TooDeep "too_deep" 409 "Maps are nested too deep";
     ScoreOverflow "score_overflow" 409 "The score would leave the range of finite numbers";
     InsufficientRights "insufficient_rights" 409 "The rights here do not cover the decrement";
     NotRemovable "not_removable" 409 "The type has no such operation";
@@ -175,6 +176,9 @@ fn refused(refusal: &OpError, text: String) -> Problem {
         }
         OpError::WrongKind { field, .. } => {
             Problem::new(Code::WrongKind, text).with("field", field.as_str().into())
+        }
+        OpError::TooDeep { limit } => {
+            Problem::new(Code::TooDeep, text).with("limit", (*limit).into())
         }
         OpError::ScoreOverflow { .. } => Problem::new(Code::ScoreOverflow, text),
         OpError::InsufficientRights { local, global } => {

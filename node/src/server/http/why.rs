@@ -3,6 +3,7 @@
 
 use super::answer;
 use super::member::Member;
+use crate::crdt::map::path::{Kind, split};
 use crate::crdt::row::{Amount, Row};
 use crate::crdt::{Counter, DeltaType, Dot, Kv, Leaf, Object, ObjectId, Rows};
 use serde_json::{Map, Value, json};
@@ -74,8 +75,23 @@ fn key_of(object: &Object, key: &[u8]) -> (&'static str, Value) {
             let register = key.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte));
             ("register", register.into())
         }
+        Object::Map(_) => ("path", json!(path(key))),
         _ => ("member", json!(Member::from(key.to_vec()))),
     }
+}
+
+/// The names on the way to a leaf of a map, and what each is.
+fn path(mut key: &[u8]) -> Vec<Value> {
+    let mut names = Vec::new();
+    while let Some((name, kind, rest)) = split(key) {
+        names.push(json!({ "name": name, "kind": kind.name() }));
+        key = rest;
+        if kind == Kind::Set {
+            names.push(json!({ "member": Member::from(rest.to_vec()) }));
+            break;
+        }
+    }
+    names
 }
 
 fn leaves(row: &Row) -> Map<String, Value> {
