@@ -100,7 +100,10 @@ impl Fake {
         };
         let (shown, next) = page(&state, &query);
         let present = match &query {
-            ReadQuery::Member(_) => shown.is_present(),
+            ReadQuery::Member(member) => match state.rows() {
+                Some(rows) => rows.present().any(|(key, _)| key == member),
+                None => shown.is_present(),
+            },
             _ => count > 0,
         };
         Reply::Read(ReadResult {

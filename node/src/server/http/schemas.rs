@@ -96,11 +96,15 @@ fn map_update() -> Value {
 }
 
 fn field_update() -> Value {
-    let one = |name: &str, schema: Value| json!({ "type": "object", "required": [name], "properties": { name: schema } });
+    let one = |name: &str, schema: Value| {
+        let properties = json!({ name: schema });
+        json!({ "type": "object", "required": [name], "properties": properties })
+    };
+    let any = || json!({ "type": ["object", "array", "string", "number", "boolean", "null"] });
     let members = list(reference("Member"));
     json!({ "oneOf": [
-        one("register", json!({ "description": "Any JSON value." })),
-        one("mvregister", json!({ "description": "Any JSON value." })),
+        one("register", any()),
+        one("mvregister", any()),
         one("counter", json!({ "type": "integer", "format": "int64" })),
         one("flag", json!({ "type": "boolean" })),
         { "type": "object", "properties": { "add": members, "remove": members } },
