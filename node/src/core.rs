@@ -22,6 +22,7 @@ const OFFER_US: u64 = 1_000_000;
 
 /// What happens to a node.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant)] // One at a time, and taken apart at once.
 pub enum Input {
     /// A client asks.
     Client(RequestId, Request),

@@ -80,6 +80,7 @@ fn values(result: &ReadResult) -> Vec<String> {
         Object::Set(set) => {
             set.members().map(|(m, _)| String::from_utf8(m.clone()).unwrap()).collect()
         }
+        other => panic!("no values of {other:?} are asked for here"),
     }
 }
 

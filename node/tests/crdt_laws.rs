@@ -3,6 +3,7 @@
 mod crdt_support;
 
 use crdt_support::spec::{CounterSubject, FlagSubject, KvSubject, SetSubject};
+use crdt_support::spec_map::MapSubject;
 use crdt_support::{Known, Subject, World, for_histories};
 use starling_node::crdt::{DeltaType, ObjectOp, TypeTag};
 use starling_node::wire::codec;
@@ -95,6 +96,8 @@ laws! {
         join_is_commutative_associative_and_idempotent SetSubject;
     flags_join_in_any_order_and_grouping:
         join_is_commutative_associative_and_idempotent FlagSubject;
+    maps_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent MapSubject;
 
     deltas_of_a_register_make_its_full_state:
         all_deltas_in_any_order_make_the_full_state KvSubject;
@@ -106,6 +109,8 @@ laws! {
     registers_survive_the_codec: values_survive_the_codec_and_are_canonical KvSubject;
     counters_survive_the_codec: values_survive_the_codec_and_are_canonical CounterSubject;
     sets_survive_the_codec: values_survive_the_codec_and_are_canonical SetSubject;
+    deltas_of_a_map_make_its_full_state: all_deltas_in_any_order_make_the_full_state MapSubject;
+    maps_survive_the_codec: values_survive_the_codec_and_are_canonical MapSubject;
     flags_survive_the_codec: values_survive_the_codec_and_are_canonical FlagSubject;
 
     a_register_with_a_write_in_its_context_shows_it:

@@ -4,7 +4,7 @@ mod crdt_support;
 
 use crdt_support::actor_of;
 use starling_node::crdt::kv::SIBLINGS_MAX;
-use starling_node::crdt::set::DEFERRED_MAX;
+use starling_node::crdt::rows::DEFERRED_MAX;
 use starling_node::crdt::{
     Actor, Counter, CounterOp, DeltaType, Dot, Flag, FlagOp, Hlc, Kv, KvOp, Mint, Object, Observed,
     OpError, SeenContext, Set, SetOp,

@@ -95,6 +95,7 @@ fn operation(op: &ObjectOp) -> String {
         | ObjectOp::Counter(CounterOp::Delete { observed: seen })
         | ObjectOp::Set(SetOp::Delete { observed: seen })
         | ObjectOp::Flag(FlagOp::Delete { observed: seen }) => format!("delete {}", observed(seen)),
+        other => format!("{other:?}"),
     }
 }
 
@@ -207,5 +208,11 @@ pub fn op_error(error: &OpError) -> &'static str {
         OpError::TooManySiblings { .. } => "op_errors_too_many_siblings",
         OpError::TooManyDeferred { .. } => "op_errors_too_many_deferred",
         OpError::WrongType => "op_errors_wrong_type",
+        OpError::TooManyTotals { .. } => "op_errors_too_many_totals",
+        OpError::WrongKind { .. } => "op_errors_wrong_kind",
+        OpError::TooDeep { .. } => "op_errors_too_deep",
+        OpError::ScoreOverflow { .. } => "op_errors_score_overflow",
+        OpError::InsufficientRights { .. } => "op_errors_insufficient_rights",
+        OpError::Unsupported(_) => "op_errors_unsupported",
     }
 }

@@ -308,7 +308,9 @@ impl Coordinator {
             // Everything about the write is checked before the read.
             self.terms(view, now, &object, &options, request, Respond::Written)?;
             let query = match object.tag {
-                TypeTag::Set => ReadQuery::Page { after: None, prefix: Vec::new(), limit: 0 },
+                tag if tag.has_rows() => {
+                    ReadQuery::Page { after: None, prefix: Vec::new(), limit: 0 }
+                }
                 _ => ReadQuery::Whole,
             };
             let reading = options.clone();

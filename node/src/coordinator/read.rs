@@ -8,8 +8,8 @@ use super::quorum::ReadNeeds;
 use super::write::Doing;
 use crate::cluster::View;
 use crate::config::Resolve;
-use crate::crdt::set::Covers;
-use crate::crdt::{NodeId, Object, ObjectId, Set};
+use crate::crdt::rows::Covers;
+use crate::crdt::{NodeId, Object, ObjectId};
 use crate::placement::PreferenceList;
 use crate::replica::digest_of_small;
 use crate::wire::api::{Failure, ReadQuery, ReadResult};
@@ -261,7 +261,7 @@ impl Read {
             .collect();
         let object = || self.object.clone();
         let mut repaired = 0;
-        if matches!(merged, Object::Set(_)) {
+        if merged.rows().is_some() {
             // A page does not tell which side lacks what: each pulls from each.
             for (node, digest) in &owners {
                 let others = self.valid().filter(|(_, answer)| answer.digest != *digest);
@@ -307,28 +307,32 @@ fn join_all(parts: Vec<Object>, tag: crate::crdt::TypeTag) -> Object {
 }
 
 fn page_end(part: &Object) -> Option<Vec<u8>> {
-    match part {
-        Object::Set(Set { covers: Covers::Range { upto, .. }, .. }) => upto.clone(),
+    match part.rows().map(|rows| &rows.covers) {
+        Some(Covers::Range { upto, .. }) => upto.clone(),
         _ => None,
     }
 }
 
-/// Makes every page end where the shortest one ends, so that they speak for the same members.
+/// Makes every page end where the shortest one ends, so that they speak for the same rows.
 fn cut(part: &mut Object, end: Option<&Vec<u8>>) {
-    if let (Object::Set(set), Some(end)) = (part, end) {
-        set.rows.retain(|member, _| member <= end);
-        if let Covers::Range { upto, .. } = &mut set.covers {
+    if let (Some(rows), Some(end)) = (part.rows_mut(), end) {
+        rows.rows.retain(|key, _| key <= end);
+        if let Covers::Range { upto, .. } = &mut rows.covers {
             *upto = Some(end.clone());
         }
     }
 }
 
-/// Keeps the first `limit` visible members; whether there were more.
+/// Keeps what comes before the row behind the first `limit` that clients see; whether there was
+/// such a row.
 fn trim(merged: &mut Object, limit: usize) -> bool {
-    let Object::Set(set) = merged else { return false };
-    set.rows.retain(|_, dots| !dots.is_empty());
-    let Some(end) = set.rows.keys().nth(limit).cloned() else { return false };
-    set.rows.retain(|member, _| *member < end);
+    let Some(rows) = merged.rows_mut() else { return false };
+    rows.rows.retain(|_, row| !row.is_empty());
+    let Some(end) = rows.present().map(|(key, _)| key).nth(limit).cloned() else { return false };
+    rows.rows.retain(|key, _| *key < end);
+    if let Covers::Range { upto, .. } = &mut rows.covers {
+        *upto = rows.rows.keys().next_back().cloned();
+    }
     true
 }
 
@@ -339,14 +343,14 @@ fn presence(
     more: bool,
     diverged: bool,
 ) -> (bool, Option<Vec<u8>>) {
-    let Object::Set(set) = object else { return (object.is_present(), None) };
-    let any = set.members().next().is_some();
+    let Some(rows) = object.rows() else { return (object.is_present(), None) };
+    let any = rows.present().next().is_some();
     match query {
         ReadQuery::Member(_) => (any, None),
-        ReadQuery::Whole => (any || count > 0, None),
+        ReadQuery::Whole => (any, None),
         ReadQuery::Page { after, prefix, .. } => {
-            let last = set.members().next_back().map(|(member, _)| member.clone());
-            let next = last.or_else(|| page_end(object)).filter(|_| more);
+            let last = || rows.present().next_back().map(|(key, _)| key.clone());
+            let next = page_end(object).or_else(last).filter(|_| more);
             let whole = after.is_none() && prefix.is_empty() && !more;
             (any || (count > 0 && !(diverged && whole)), next)
         }

@@ -74,6 +74,7 @@ pub struct Mint {
     actor: Actor,
     next: u64,
     at: Hlc,
+    floor: u64,
 }
 
 impl Mint {
@@ -81,7 +82,18 @@ impl Mint {
     /// gave to this object.
     pub fn new(actor: Actor, next: u64, at: Hlc) -> Self {
         assert!(next > 0, "dots count from 1");
-        Mint { actor, next, at }
+        Mint { actor, next, at, floor: 0 }
+    }
+
+    /// The same with the actor's floor: runs of totals whose last dot is at or below it are not
+    /// extended, since this node may have forgotten what came after.
+    pub fn with_floor(self, floor: u64) -> Self {
+        Mint { floor, ..self }
+    }
+
+    /// See [`Mint::with_floor`].
+    pub fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// A dot no other write has.

@@ -1,4 +1,5 @@
-//! Flag: on or off, and on when someone switches it on while another switches it off.
+//! Flags: on or off. Of a switch on and a switch off at the same time the one wins in [`Flag`],
+//! the other in [`DwFlag`].
 //!
 //! Both operations leave a dot, so that a flag switched off is there and off, while a removed
 //! flag is absent. Enable-wins after Shapiro et al., "A comprehensive study of CRDTs", 2011,
@@ -89,3 +90,38 @@ impl DeltaType for Flag {
 }
 
 impl_cvrdt!(Flag);
+
+/// A disable-wins flag: the same votes, and off when someone switches it off while another
+/// switches it on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct DwFlag(pub(crate) Flag);
+
+impl DwFlag {
+    /// As [`Flag::votes`].
+    pub fn votes(&self) -> impl Iterator<Item = (&Dot, &bool)> {
+        self.0.votes()
+    }
+}
+
+impl DeltaType for DwFlag {
+    type Op = FlagOp;
+    type Value = bool;
+
+    fn delta(&self, op: &FlagOp, mint: &mut Mint) -> Result<DwFlag, OpError> {
+        self.0.delta(op, mint).map(DwFlag)
+    }
+
+    fn join(&mut self, other: &DwFlag) {
+        self.0.join(&other.0);
+    }
+
+    fn context(&self) -> &CausalContext {
+        &self.0.context
+    }
+
+    fn value(&self) -> Option<bool> {
+        (!self.0.votes.is_empty()).then(|| self.0.votes.values().all(|enabled| *enabled))
+    }
+}
+
+impl_cvrdt!(DwFlag);

@@ -4,23 +4,39 @@
 //! commutative, associative and idempotent. A delta is a value of the type itself that speaks for
 //! some of the object's dots only. This module knows no clock, no network and no store.
 
+pub mod bounded;
 pub mod context;
 pub mod counter;
 pub mod dot;
 pub mod flag;
+pub mod hll;
 pub mod kv;
+pub mod map;
 pub mod object;
-pub mod set;
+pub mod op;
+pub mod row;
+pub mod rows;
 #[cfg(test)]
-mod set_parts_test;
+mod rows_parts_test;
+pub mod rwset;
+pub mod set;
+pub mod zset;
 
+pub use bounded::{Bounded, BoundedOp};
 pub use context::CausalContext;
 pub use counter::{Counter, CounterOp};
 pub use dot::{Actor, Dot, Hlc, Mint, NodeId};
-pub use flag::{Flag, FlagOp};
+pub use flag::{DwFlag, Flag, FlagOp};
+pub use hll::{Hll, HllOp};
 pub use kv::{Kv, KvOp, Sibling};
-pub use object::{Object, ObjectId, ObjectOp, TypeTag};
+pub use map::{Map, MapOp};
+pub use object::{Object, ObjectId, TypeTag};
+pub use op::{Needs, ObjectOp};
+pub use row::{Leaf, Row};
+pub use rows::Rows;
+pub use rwset::RwSet;
 pub use set::{Set, SetOp};
+pub use zset::{Zset, ZsetOp};
 
 use std::collections::BTreeMap;
 
@@ -69,6 +85,11 @@ pub struct SeenContext {
 }
 
 impl SeenContext {
+    /// Whether the client has seen that dot.
+    pub fn has(&self, dot: Dot) -> bool {
+        self.dots.contains(dot)
+    }
+
     /// Whether it is one that a read can have given: canonical, with every tally inside. A decoded
     /// one is checked before use.
     pub fn is_canonical(&self) -> bool {
@@ -111,6 +132,53 @@ pub enum OpError {
     /// The operation is of another type than the object.
     #[error("the operation does not belong to this type")]
     WrongType,
+    /// More rows have totals than a removal of everything can name.
+    #[error(
+        "{count} rows hold totals, at most {limit} can be removed at once: \
+         remove rows until fewer are left"
+    )]
+    TooManyTotals {
+        /// Rows there are.
+        count: u64,
+        /// Rows that can be removed at once.
+        limit: u64,
+    },
+    /// A field is of another kind than the operation takes it for.
+    #[error("the field {field:?} is a {is}, not a {wanted}")]
+    WrongKind {
+        /// The field, as a path.
+        field: String,
+        /// What it is.
+        is: String,
+        /// What the operation takes it for.
+        wanted: String,
+    },
+    /// Maps are nested too deep.
+    #[error("maps can be nested {limit} deep")]
+    TooDeep {
+        /// How deep they may be.
+        limit: u32,
+    },
+    /// A score would not be a finite number.
+    #[error("the score of {member:?} would not be a finite number")]
+    ScoreOverflow {
+        /// Of which member.
+        member: String,
+    },
+    /// This replica's rights do not cover the decrement.
+    #[error(
+        "the rights here cover {local}, the counter is at {global} as far as is known here: \
+         retry later or ask for less"
+    )]
+    InsufficientRights {
+        /// What may be taken here.
+        local: u64,
+        /// The value known here.
+        global: u64,
+    },
+    /// The type knows no such operation.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// Join of two maps of live dots, each under its context: what both have, plus what either has

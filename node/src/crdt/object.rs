@@ -1,8 +1,8 @@
 //! An object of any type, and its identity: (bucket, type, key).
 
 use super::{
-    CausalContext, Counter, CounterOp, DeltaType, Dot, Flag, FlagOp, Kv, KvOp, Mint, Observed,
-    OpError, SeenContext, Set, SetOp,
+    Bounded, CausalContext, Counter, DeltaType, Dot, DwFlag, Flag, Hlc, Hll, Kv, Map, Mint,
+    ObjectOp, OpError, Rows, RwSet, SeenContext, Set, Zset,
 };
 use bincode::{Decode, Encode};
 use std::fmt;
@@ -19,11 +19,34 @@ pub enum TypeTag {
     Set = 3,
     /// Enable-wins flag.
     Flag = 4,
+    /// Remove-wins set.
+    RwSet = 5,
+    /// Disable-wins flag.
+    DwFlag = 6,
+    /// Map of typed fields.
+    Map = 7,
+    /// Estimate of how many distinct elements were added.
+    Hll = 8,
+    /// Sorted set.
+    Zset = 9,
+    /// Counter that is never below 0.
+    Bounded = 10,
 }
 
 impl TypeTag {
     /// All types there are.
-    pub const ALL: [TypeTag; 4] = [TypeTag::Kv, TypeTag::Counter, TypeTag::Set, TypeTag::Flag];
+    pub const ALL: [TypeTag; 10] = [
+        TypeTag::Kv,
+        TypeTag::Counter,
+        TypeTag::Set,
+        TypeTag::Flag,
+        TypeTag::RwSet,
+        TypeTag::DwFlag,
+        TypeTag::Map,
+        TypeTag::Hll,
+        TypeTag::Zset,
+        TypeTag::Bounded,
+    ];
 
     /// Its name in the singular, as in `/v1/explain/{type}`.
     pub fn name(self) -> &'static str {
@@ -32,7 +55,19 @@ impl TypeTag {
             TypeTag::Counter => "counter",
             TypeTag::Set => "set",
             TypeTag::Flag => "flag",
+            TypeTag::RwSet => "rwset",
+            TypeTag::DwFlag => "dwflag",
+            TypeTag::Map => "map",
+            TypeTag::Hll => "hll",
+            TypeTag::Zset => "zset",
+            TypeTag::Bounded => "boundedcounter",
         }
+    }
+
+    /// Whether its state is [`Rows`].
+    pub fn has_rows(self) -> bool {
+        use TypeTag::{Hll, Map, RwSet, Set, Zset};
+        matches!(self, Set | RwSet | Map | Hll | Zset)
     }
 
     /// The type of that name, singular or plural.
@@ -82,19 +117,18 @@ pub enum Object {
     Set(Set),
     /// See [`Flag`].
     Flag(Flag),
-}
-
-/// A client operation on an object of some type.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub enum ObjectOp {
-    /// See [`KvOp`].
-    Kv(KvOp),
-    /// See [`CounterOp`].
-    Counter(CounterOp),
-    /// See [`SetOp`].
-    Set(SetOp),
-    /// See [`FlagOp`].
-    Flag(FlagOp),
+    /// See [`RwSet`].
+    RwSet(RwSet),
+    /// See [`DwFlag`].
+    DwFlag(DwFlag),
+    /// See [`Map`].
+    Map(Map),
+    /// See [`Hll`].
+    Hll(Hll),
+    /// See [`Zset`].
+    Zset(Zset),
+    /// See [`Bounded`].
+    Bounded(Bounded),
 }
 
 macro_rules! each {
@@ -104,6 +138,12 @@ macro_rules! each {
             Object::Counter($inner) => $result,
             Object::Set($inner) => $result,
             Object::Flag($inner) => $result,
+            Object::RwSet($inner) => $result,
+            Object::DwFlag($inner) => $result,
+            Object::Map($inner) => $result,
+            Object::Hll($inner) => $result,
+            Object::Zset($inner) => $result,
+            Object::Bounded($inner) => $result,
         }
     };
 }
@@ -116,6 +156,12 @@ impl Object {
             TypeTag::Counter => Object::Counter(Counter::default()),
             TypeTag::Set => Object::Set(Set::default()),
             TypeTag::Flag => Object::Flag(Flag::default()),
+            TypeTag::RwSet => Object::RwSet(RwSet::default()),
+            TypeTag::DwFlag => Object::DwFlag(DwFlag::default()),
+            TypeTag::Map => Object::Map(Map::default()),
+            TypeTag::Hll => Object::Hll(Hll::default()),
+            TypeTag::Zset => Object::Zset(Zset::default()),
+            TypeTag::Bounded => Object::Bounded(Bounded::default()),
         }
     }
 
@@ -126,7 +172,47 @@ impl Object {
             Object::Counter(_) => TypeTag::Counter,
             Object::Set(_) => TypeTag::Set,
             Object::Flag(_) => TypeTag::Flag,
+            Object::RwSet(_) => TypeTag::RwSet,
+            Object::DwFlag(_) => TypeTag::DwFlag,
+            Object::Map(_) => TypeTag::Map,
+            Object::Hll(_) => TypeTag::Hll,
+            Object::Zset(_) => TypeTag::Zset,
+            Object::Bounded(_) => TypeTag::Bounded,
         }
+    }
+
+    /// The rows of a collection.
+    pub fn rows(&self) -> Option<&Rows> {
+        match self {
+            Object::Set(rows) => Some(rows),
+            Object::RwSet(rows) => Some(rows),
+            Object::Map(rows) => Some(rows),
+            Object::Hll(rows) => Some(rows),
+            Object::Zset(rows) => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// See [`Object::rows`].
+    pub fn rows_mut(&mut self) -> Option<&mut Rows> {
+        match self {
+            Object::Set(rows) => Some(rows),
+            Object::RwSet(rows) => Some(rows),
+            Object::Map(rows) => Some(rows),
+            Object::Hll(rows) => Some(rows),
+            Object::Zset(rows) => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// A collection of this type with these rows.
+    ///
+    /// # Panics
+    /// The type has no rows.
+    pub fn with_rows(tag: TypeTag, rows: Rows) -> Object {
+        let mut object = Object::empty(tag);
+        *object.rows_mut().expect("a type with rows") = rows;
+        object
     }
 
     /// The dots it speaks for.
@@ -134,7 +220,7 @@ impl Object {
         each!(self, inner => inner.context())
     }
 
-    /// Whether a client would find it. Of a set without its rows this is always no.
+    /// Whether a client would find it. Of a collection without its rows this is always no.
     pub fn is_present(&self) -> bool {
         each!(self, inner => inner.value().is_some())
     }
@@ -143,7 +229,7 @@ impl Object {
     pub fn seen(&self) -> SeenContext {
         let tallies = match self {
             Object::Counter(counter) => counter.tallies().clone(),
-            _ => Default::default(),
+            _ => self.rows().map(Rows::tallies).unwrap_or_default(),
         };
         SeenContext { dots: self.context().clone(), tallies }
     }
@@ -160,6 +246,18 @@ impl Object {
             }
             (Object::Set(object), ObjectOp::Set(op)) => object.delta(op, mint).map(Object::Set),
             (Object::Flag(object), ObjectOp::Flag(op)) => object.delta(op, mint).map(Object::Flag),
+            (Object::RwSet(object), ObjectOp::RwSet(op)) => {
+                object.delta(op, mint).map(Object::RwSet)
+            }
+            (Object::DwFlag(object), ObjectOp::DwFlag(op)) => {
+                object.delta(op, mint).map(Object::DwFlag)
+            }
+            (Object::Map(object), ObjectOp::Map(op)) => object.delta(op, mint).map(Object::Map),
+            (Object::Hll(object), ObjectOp::Hll(op)) => object.delta(op, mint).map(Object::Hll),
+            (Object::Zset(object), ObjectOp::Zset(op)) => object.delta(op, mint).map(Object::Zset),
+            (Object::Bounded(object), ObjectOp::Bounded(op)) => {
+                object.delta(op, mint).map(Object::Bounded)
+            }
             _ => Err(OpError::WrongType),
         }
     }
@@ -174,6 +272,12 @@ impl Object {
             (Object::Counter(a), Object::Counter(b)) => a.join(b),
             (Object::Set(a), Object::Set(b)) => a.join(b),
             (Object::Flag(a), Object::Flag(b)) => a.join(b),
+            (Object::RwSet(a), Object::RwSet(b)) => a.join(b),
+            (Object::DwFlag(a), Object::DwFlag(b)) => a.join(b),
+            (Object::Map(a), Object::Map(b)) => a.join(b),
+            (Object::Hll(a), Object::Hll(b)) => a.join(b),
+            (Object::Zset(a), Object::Zset(b)) => a.join(b),
+            (Object::Bounded(a), Object::Bounded(b)) => a.join(b),
             _ => return Err(OpError::WrongType),
         }
         Ok(())
@@ -183,12 +287,20 @@ impl Object {
     /// is inside its context. A decoded object that fails this is corrupt and must not be joined.
     pub fn is_canonical(&self) -> bool {
         let inner = match self {
-            Object::Set(set) => set.is_sound(),
             Object::Counter(counter) => counter.cleared.is_canonical() && counter.is_sound(),
-            Object::Kv(_) | Object::Flag(_) => true,
+            Object::Bounded(counter) => counter.is_sound(),
+            _ => self.rows().is_none_or(Rows::is_sound),
         };
         let live = || self.live_dots().into_iter().all(|dot| self.context().contains(dot));
         inner && self.context().is_canonical() && live()
+    }
+
+    /// The clock readings in it.
+    pub fn times(&self) -> Vec<Hlc> {
+        match self {
+            Object::Kv(kv) => kv.siblings.values().map(|sibling| sibling.written_at).collect(),
+            _ => self.rows().map(Rows::times).unwrap_or_default(),
+        }
     }
 
     /// The live dots, for `explain` and checks; of a counter the last dot of each run.
@@ -196,64 +308,14 @@ impl Object {
         match self {
             Object::Kv(kv) => kv.siblings.keys().copied().collect(),
             Object::Flag(flag) => flag.votes.keys().copied().collect(),
-            Object::Set(set) => set.rows.values().flatten().copied().collect(),
+            Object::DwFlag(flag) => flag.0.votes.keys().copied().collect(),
+            Object::Bounded(counter) => counter.last_dots(),
             Object::Counter(counter) => counter
                 .runs
                 .iter()
                 .map(|(run, tally)| Dot { actor: run.actor, counter: tally.last })
                 .collect(),
-        }
-    }
-}
-
-impl ObjectOp {
-    /// The type it belongs to.
-    pub fn tag(&self) -> TypeTag {
-        match self {
-            ObjectOp::Kv(_) => TypeTag::Kv,
-            ObjectOp::Counter(_) => TypeTag::Counter,
-            ObjectOp::Set(_) => TypeTag::Set,
-            ObjectOp::Flag(_) => TypeTag::Flag,
-        }
-    }
-
-    /// A removal of the whole object.
-    pub fn delete(tag: TypeTag, observed: Observed) -> ObjectOp {
-        match tag {
-            TypeTag::Kv => ObjectOp::Kv(KvOp::Delete { observed }),
-            TypeTag::Counter => ObjectOp::Counter(CounterOp::Delete { observed }),
-            TypeTag::Set => ObjectOp::Set(SetOp::Delete { observed }),
-            TypeTag::Flag => ObjectOp::Flag(FlagOp::Delete { observed }),
-        }
-    }
-
-    /// Whether the context that came with it is fit for use, see [`SeenContext::is_canonical`].
-    pub fn is_canonical(&self) -> bool {
-        let observed = match self {
-            ObjectOp::Kv(KvOp::Put { observed, .. } | KvOp::Delete { observed })
-            | ObjectOp::Counter(
-                CounterOp::Reset { observed, .. } | CounterOp::Delete { observed },
-            )
-            | ObjectOp::Set(SetOp::Update { observed, .. } | SetOp::Delete { observed })
-            | ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => {
-                observed
-            }
-            ObjectOp::Counter(CounterOp::Add { .. }) => return true,
-        };
-        match observed {
-            Observed::Context(seen) => seen.is_canonical(),
-            Observed::Here | Observed::Nothing => true,
-        }
-    }
-
-    /// Where this is a removal of the whole object, what it covers.
-    pub fn delete_observed(&mut self) -> Option<&mut Observed> {
-        match self {
-            ObjectOp::Kv(KvOp::Delete { observed })
-            | ObjectOp::Counter(CounterOp::Delete { observed })
-            | ObjectOp::Set(SetOp::Delete { observed })
-            | ObjectOp::Flag(FlagOp::Delete { observed }) => Some(observed),
-            _ => None,
+            _ => self.rows().map(Rows::live_dots).unwrap_or_default(),
         }
     }
 }

@@ -6,12 +6,14 @@ use super::mutants;
 use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
-use crate::crdt::set::Covers;
-use crate::crdt::{CounterOp, Mint, NodeId, Object, ObjectId, ObjectOp};
+use crate::crdt::{CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
+
+/// Rows with totals that one removal of everything can name: they travel in its delta.
+const TOTALS_MAX: u64 = 10_000;
 
 impl<S: Store> Replica<S> {
     #[allow(clippy::too_many_arguments)] // The fields of one message.
@@ -100,34 +102,36 @@ impl<S: Store> Replica<S> {
         }
         let held = rows::load(&self.store, object);
         let held = held.map_err(|error| self.refusal_of(object, error))?;
-        let window = self.window(object, &held.0, &action);
-        let window = window.map_err(|error| self.refusal_of(object, error))?;
+        let window = match self.window(object, &held.0, &action) {
+            Ok(window) => window.map_err(Refusal::Op)?,
+            Err(error) => return Err(self.refusal_of(object, error)),
+        };
         let next = window.context().highest(self.actor).max(self.floor) + 1;
-        let mut mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
+        let mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
+        let mut mint = mint.with_floor(self.floor);
         let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
         let joined = self.join_marked(view, object, held, &delta, hint_for, true);
         let header = joined.map_err(|error| self.refusal_of(object, error))?;
         Ok(Applied { delta, state: header.object, settled: false })
     }
 
-    /// The object as far as the operation looks at it: all of a small one, of a set the members
-    /// named.
+    /// The object as far as the operation looks at it: all of a small one, of a collection the
+    /// rows it needs.
     fn window(
         &self,
         object: &ObjectId,
         header: &rows::Header,
         action: &ObjectOp,
-    ) -> Result<Object, StoreError> {
-        let mut window = header.object.clone();
-        if let (Object::Set(set), ObjectOp::Set(action)) = (&mut window, action) {
-            let head = set.header();
-            set.covers = Covers::Rows;
-            for member in action.members() {
-                let dots = rows::load_member(&self.store, object, &head, member)?;
-                set.rows.insert(member.clone(), dots);
-            }
+    ) -> Result<Result<Object, OpError>, StoreError> {
+        let Some(head) = header.object.rows() else { return Ok(Ok(header.object.clone())) };
+        let needs = action.needs();
+        if needs.totals && header.rows.totals > TOTALS_MAX {
+            let (count, limit) = (header.rows.totals, TOTALS_MAX);
+            return Ok(Err(OpError::TooManyTotals { count, limit }));
         }
-        Ok(window)
+        let needs = Needs { totals: needs.totals && header.rows.totals > 0, ..needs };
+        let window = rows::load_window(&self.store, object, head, &needs)?;
+        Ok(Ok(Object::with_rows(object.tag, window)))
     }
 
     /// Joins `delta` and marks it as owed to `hint_for`, in one batch. Returns the header after.
@@ -196,11 +200,9 @@ impl<S: Store> Replica<S> {
 
     /// Follows the clocks in the delta as far as they are not too far ahead.
     fn observe(&mut self, now: Time, delta: &Object) {
-        if let Object::Kv(kv) = delta {
-            for (_, sibling) in kv.siblings() {
-                if !self.clock.observe(sibling.written_at, now.wall_ms) {
-                    self.metrics.count(Metric::ClockIgnored);
-                }
+        for at in delta.times() {
+            if !self.clock.observe(at, now.wall_ms) {
+                self.metrics.count(Metric::ClockIgnored);
             }
         }
     }

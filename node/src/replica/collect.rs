@@ -116,21 +116,21 @@ impl<S: Store> Replica<S> {
         after: &[u8],
         batch: &mut Batch,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Object::Set(head) = state else { return Ok(None) };
+        let Some(head) = state.rows() else { return Ok(None) };
         let from = if after.is_empty() { Bound::Unbounded } else { Bound::Excluded(after) };
         let mut seen = 0;
         let mut next = None;
         let range = RowRange { from, ..RowRange::ALL };
-        rows::scan_members(&self.store, object, head, range, &mut |member, dots| {
-            if all || dots.is_empty() {
-                let key = [&object_key(object)[..], member].concat();
+        rows::scan_rows(&self.store, object, head, range, &mut |key, row| {
+            if all || row.is_empty() {
+                let key = [&object_key(object)[..], key].concat();
                 batch.delete(Family::Rows, key);
             }
             seen += 1;
             if seen < STEP_ROWS {
                 return Visit::Next;
             }
-            next = Some(member.to_vec());
+            next = Some(key.to_vec());
             Visit::Stop
         })?;
         Ok(next)

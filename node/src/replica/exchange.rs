@@ -10,7 +10,7 @@ use super::rows::{self, digest_of};
 use super::trees::{LEAVES, TreeKey, leaf_of};
 use super::{Mutant, Replica};
 use crate::cluster::View;
-use crate::crdt::{NodeId, Object, ObjectId};
+use crate::crdt::{NodeId, ObjectId};
 use crate::metrics::Metric;
 use crate::placement::PARTITIONS;
 use crate::store::{Family, Store, StoreError, Visit};
@@ -27,7 +27,7 @@ const STATE_BYTES_MAX: usize = 4 << 20;
 /// A round that was cut short is followed by the next one after so long, µs.
 const SOON_US: u64 = 1_000_000;
 /// Sets of more members travel by pages.
-const WHOLE_SET_MAX: u64 = 256;
+const WHOLE_ROWS_MAX: u64 = 256;
 
 /// When to compare with whom.
 #[derive(Debug, Default)]
@@ -295,7 +295,7 @@ impl<S: Store> Replica<S> {
         if digest == 0 {
             return Ok(None);
         }
-        if matches!(&header.object, Object::Set(_)) && header.count > WHOLE_SET_MAX {
+        if header.rows.held > WHOLE_ROWS_MAX {
             return self.page(object, None).map(Some);
         }
         let (_, delta) = rows::load_whole(&self.store, object)?;

@@ -10,7 +10,7 @@ use super::keys::{Marked, hint_key, object_key, parse_hint_key, prefix_end};
 use super::rows;
 use crate::cluster::View;
 use crate::config::Mutant;
-use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Set};
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Rows};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::time::Time;
@@ -299,21 +299,22 @@ impl<S: Store> Replica<S> {
         missed: Option<&CausalContext>,
     ) -> Result<Object, StoreError> {
         let (header, _) = rows::load(&self.store, object)?;
-        let Object::Set(head) = &header.object else { return Ok(header.object) };
+        let Some(head) = header.object.rows() else { return Ok(header.object) };
         let Some(missed) = missed else {
-            // Which dots were missed cannot be read: all of the set says it too.
+            // Which dots were missed cannot be read: all of it says it too.
             return rows::load_whole(&self.store, object).map(|(_, whole)| whole);
         };
-        Ok(Object::Set(match marked {
+        let owed = match marked {
             Marked::Header => head.clears(),
-            Marked::Member(member) => {
-                let live = rows::load_member(&self.store, object, head, member)?;
+            Marked::Member(key) => {
+                let row = rows::load_row(&self.store, object, head, key)?;
                 // Of dots that this copy has not seen, as after it was mended, it says nothing:
                 // that they are not here does not mean that they were removed.
                 let unseen = missed.minus(&head.context);
-                Set::owed(member, &missed.minus(&unseen), &live)
+                Rows::owed(key, &missed.minus(&unseen), &row)
             }
-        }))
+        };
+        Ok(Object::with_rows(object.tag, owed))
     }
 
     pub(super) fn on_handoff(
@@ -454,16 +455,20 @@ fn rest_of(current: Option<&[u8]>, sent: &[u8]) -> Option<CausalContext> {
 
 /// The rows that a delta speaks of, each with the dots it says of that row.
 fn parts_of(delta: &Object) -> Vec<(Marked, CausalContext)> {
-    let Object::Set(set) = delta else { return vec![(Marked::Header, delta.context().clone())] };
-    let mut parts: Vec<_> = set
-        .mentioned()
-        .map(|member| (Marked::Member(member.clone()), set.said_of(member)))
-        .filter(|(_, said)| !said.is_empty())
+    let Some(rows) = delta.rows() else { return vec![(Marked::Header, delta.context().clone())] };
+    // A row may say no more than which totals a removal observed.
+    let mut parts: Vec<_> = rows
+        .rows
+        .iter()
+        .map(|(key, row)| (key, row, rows.said_of(key)))
+        .filter(|(_, row, said)| !said.is_empty() || !row.is_empty())
+        .map(|(key, _, said)| (Marked::Member(key.clone()), said))
         .collect();
-    let clears = set.clears();
-    if !clears.cleared.is_empty() || !clears.deferred.is_empty() {
-        let mut said = clears.cleared;
-        clears.deferred.values().for_each(|waiting| said.join(waiting));
+    let clears = rows.clears();
+    let waiting: Vec<_> = clears.deferred.values().chain(clears.deferred_under.values()).collect();
+    if !clears.cleared.is_empty() || !waiting.is_empty() {
+        let mut said = clears.cleared.clone();
+        waiting.into_iter().for_each(|waiting| said.join(waiting));
         parts.push((Marked::Header, said));
     }
     parts

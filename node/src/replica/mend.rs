@@ -9,6 +9,7 @@ use super::Replica;
 use super::keys::{self, object_key, parse_object_key, prefix_end};
 use super::rows;
 use crate::cluster::View;
+use crate::crdt::rows::Covers;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::metrics::Metric;
 use crate::placement::partition_of;
@@ -201,16 +202,12 @@ pub fn object_of_key(key: &[u8]) -> Option<ObjectId> {
     keys::parse_object_key(key).map(|(object, _)| object)
 }
 
-/// Whether a state can take the place of a damaged object: all of a small one, or a set from its
-/// first row on.
+/// Whether a state can take the place of a damaged object: all of a small one, or a
+/// collection from its first row on.
 pub(super) fn begins_whole(state: &Object) -> bool {
-    use crate::crdt::set::Covers;
-    match state {
-        Object::Set(set) => match &set.covers {
-            Covers::All => true,
-            Covers::Range { after, .. } => after.is_none(),
-            Covers::Rows => false,
-        },
-        _ => true,
+    match state.rows().map(|rows| &rows.covers) {
+        None | Some(Covers::All) => true,
+        Some(Covers::Range { after, .. }) => after.is_none(),
+        Some(Covers::Rows) => false,
     }
 }

@@ -10,9 +10,12 @@ pub(super) fn forget_dots(delta: &Object) -> Object {
         Object::Kv(kv) => kv.context = live,
         Object::Flag(flag) => flag.context = live,
         Object::Counter(counter) => counter.context = live,
-        Object::Set(set) => {
-            set.context = live;
-            set.removed.clear();
+        Object::DwFlag(flag) => flag.0.context = live,
+        Object::Bounded(counter) => counter.context = live,
+        collection => {
+            let rows = collection.rows_mut().expect("every other type has rows");
+            rows.context = live;
+            rows.removed.clear();
         }
     }
     delta

@@ -1,15 +1,17 @@
-//! Large sets travel by pages of rows. The receiver asks for the next page when it has joined one,
-//! so nothing piles up, and stopping anywhere is harmless: each page is a join of its own.
+//! Large collections travel by pages of rows. The receiver asks for the next page when it has
+//! joined one, so nothing piles up, and stopping anywhere is harmless: each page is a join of its
+//! own.
 //!
 //! After the last page the receiver takes over the context of the first: each dot in it was in
 //! its row or gone when that row's page was read. That holds only if it has joined every page in
 //! this life, and if the sender forgot nothing in between, so both are checked.
 
 use super::Replica;
+use super::read::PageLimits;
 use super::rows;
 use crate::cluster::View;
-use crate::crdt::set::Covers;
-use crate::crdt::{NodeId, Object, ObjectId, Set};
+use crate::crdt::rows::Covers;
+use crate::crdt::{NodeId, Object, ObjectId, Rows};
 use crate::store::{Store, StoreError};
 use crate::time::Time;
 use crate::wire::peer::PeerBody;
@@ -17,10 +19,10 @@ use std::collections::BTreeMap;
 
 /// Rows in one page.
 const PAGE_ROWS: usize = 1_024;
-/// Sets pulled at the same time; a further one waits for the next comparison.
+/// Collections pulled at the same time; a further one waits for the next comparison.
 const PULLS_MAX: usize = 256;
 
-/// Sets being pulled, and from whom.
+/// Collections being pulled, and from whom.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     under_way: BTreeMap<(NodeId, ObjectId), Pull>,
@@ -29,7 +31,7 @@ pub(super) struct Pulls {
 #[derive(Debug)]
 struct Pull {
     /// The header as of the first page, without rows.
-    first: Set,
+    first: Rows,
     /// Where the page that was asked for begins.
     after: Vec<u8>,
 }
@@ -42,12 +44,14 @@ impl<S: Store> Replica<S> {
         after: Option<Vec<u8>>,
     ) -> Result<PeerBody, StoreError> {
         let (header, _) = rows::load(&self.store, object)?;
-        let Object::Set(head) = &header.object else {
+        let Some(head) = header.object.rows() else {
             return Err(StoreError::Corrupt(format!("{object} has no rows")));
         };
-        let (page, more) = self.set_page(object, head, after.as_deref(), b"", PAGE_ROWS)?;
+        let limits = PageLimits { present: PAGE_ROWS, held: PAGE_ROWS };
+        let (page, more) = self.row_page(object, head, after.as_deref(), b"", limits)?;
         let next = page.rows.keys().next_back().filter(|_| more).cloned();
-        Ok(PeerBody::Rows { object: object.clone(), page: Object::Set(page), next })
+        let page = Object::with_rows(object.tag, page);
+        Ok(PeerBody::Rows { object: object.clone(), page, next })
     }
 
     pub(super) fn on_pull_rows(&mut self, from: NodeId, object: &ObjectId, after: Option<Vec<u8>>) {
@@ -68,11 +72,11 @@ impl<S: Store> Replica<S> {
         page: &Object,
         next: Option<Vec<u8>>,
     ) {
-        let Object::Set(rows) = page else { return };
+        let Some(rows) = page.rows().filter(|_| page.tag() == object.tag) else { return };
         let Covers::Range { after, .. } = &rows.covers else { return };
         let known = self.pulls.under_way.remove(&(from, object.clone()));
         let first = match (after, known) {
-            (None, _) => Some(Set { covers: Covers::Rows, ..rows.header() }),
+            (None, _) => Some(Rows { covers: Covers::Rows, ..rows.header() }),
             (Some(after), Some(pull)) if pull.after == *after => Some(pull.first),
             // Not the page asked for: late, or asked for in an earlier life.
             (Some(_), _) => None,
@@ -86,7 +90,8 @@ impl<S: Store> Replica<S> {
         };
         match next {
             None => {
-                self.join_quietly(view, now, &object, &Object::Set(first));
+                let first = Object::with_rows(object.tag, first);
+                self.join_quietly(view, now, &object, &first);
             }
             Some(after) if self.pulls.under_way.len() < PULLS_MAX => {
                 let pull = Pull { first, after: after.clone() };

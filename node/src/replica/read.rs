@@ -1,19 +1,30 @@
-//! Reading: the whole of a small object, a page or one member of a set, or the digest alone.
+//! Reading: the whole of a small object, a page or one row of a collection, or the digest alone.
 
 use super::Replica;
 use super::rows::{self, RowRange};
 use crate::cluster::View;
-use crate::crdt::set::Covers;
-use crate::crdt::{Object, ObjectId, Set};
+use crate::crdt::rows::Covers;
+use crate::crdt::{Object, ObjectId, Rows};
 use crate::store::{Store, StoreError, Visit};
 use crate::wire::api::ReadQuery;
 use crate::wire::peer::{Answer, ReplicaReport};
 use std::ops::Bound;
 
-/// Members in one page at most.
+/// Rows that clients see in one page at most.
 const LIMIT_MAX: u32 = 1_000;
-/// Rows of a set in a report.
+/// Rows in one page at most, with those that clients do not see; also with a small limit.
+const HELD_MAX: usize = 4_000;
+/// Rows of a collection in a report.
 const REPORT_ROWS: u32 = 100;
+
+/// Where a page ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageLimits {
+    /// Rows that clients see.
+    pub present: usize,
+    /// Rows that say anything.
+    pub held: usize,
+}
 
 impl<S: Store> Replica<S> {
     pub(super) fn answer(
@@ -28,46 +39,57 @@ impl<S: Store> Replica<S> {
         if digest_only {
             return Ok(answer);
         }
-        answer.state = Some(match (&header.object, query) {
-            (Object::Set(head), ReadQuery::Member(member)) => {
+        let Some(head) = header.object.rows() else {
+            answer.state = Some(header.object);
+            return Ok(answer);
+        };
+        let part = match query {
+            ReadQuery::Member(key) => {
+                // The row is there also when empty: the answer speaks for this one alone.
                 let mut part = head.header();
-                let dots = rows::load_member(&self.store, object, head, member)?;
-                // The row is there also when empty: the answer speaks for this member alone.
-                part.rows.insert(member.clone(), dots);
+                let row = rows::load_row(&self.store, object, head, key)?;
+                part.rows.insert(key.clone(), row);
                 part.covers = Covers::Rows;
-                Object::Set(part)
+                part
             }
-            (Object::Set(head), ReadQuery::Page { after, prefix, limit }) => {
-                let limit = (*limit).min(LIMIT_MAX) as usize;
-                let (part, more) = self.set_page(object, head, after.as_deref(), prefix, limit)?;
+            ReadQuery::Page { after, prefix, limit } => {
+                let present = (*limit).min(LIMIT_MAX) as usize;
+                let limits = PageLimits { present, held: HELD_MAX };
+                let (part, more) = self.row_page(object, head, after.as_deref(), prefix, limits)?;
                 answer.more = more;
-                Object::Set(part)
+                part
             }
-            _ => header.object,
-        });
+            ReadQuery::Whole => match rows::load_whole(&self.store, object)?.1.rows() {
+                Some(whole) => whole.clone(),
+                None => head.header(),
+            },
+        };
+        answer.state = Some(Object::with_rows(object.tag, part));
         Ok(answer)
     }
 
-    /// Up to `limit` visible members behind `after` with that prefix, and whether there are more.
-    pub(super) fn set_page(
+    /// A page of rows behind `after` with that prefix, and whether there are more.
+    pub(super) fn row_page(
         &self,
         object: &ObjectId,
-        head: &Set,
+        head: &Rows,
         after: Option<&[u8]>,
         prefix: &[u8],
-        limit: usize,
-    ) -> Result<(Set, bool), StoreError> {
+        limits: PageLimits,
+    ) -> Result<(Rows, bool), StoreError> {
         let mut page = head.header();
         let mut more = false;
+        let mut present = 0;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let range = RowRange { from, upto: None, prefix };
-        rows::scan_members(&self.store, object, head, range, &mut |member, dots| {
-            if page.rows.len() == limit {
+        rows::scan_rows(&self.store, object, head, range, &mut |key, row| {
+            if present == limits.present || page.rows.len() == limits.held {
                 more = true;
                 return Visit::Stop;
             }
-            if !dots.is_empty() {
-                page.rows.insert(member.to_vec(), dots);
+            present += usize::from(row.is_present());
+            if !row.is_empty() {
+                page.rows.insert(key.to_vec(), row);
             }
             Visit::Next
         })?;

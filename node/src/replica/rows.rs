@@ -1,12 +1,12 @@
-//! Objects in the store: a header row each, and for sets one row a member.
+//! Objects in the store: a header row each, and for collections a row for each member or leaf.
 //!
-//! A small object is its header. A set's header holds context, clears and waiting removals, the
-//! number of visible members and the XOR of their digests, all functions of the state: equal
-//! states have byte-equal headers, so a digest needs no scan.
+//! A small object is its header. A collection's header holds context, clears and waiting
+//! removals, how many rows there are and the XOR of their digests, all functions of the state:
+//! equal states have byte-equal headers, so a digest needs no scan.
 
 use super::keys::object_key;
-use crate::crdt::set::{Covers, MemberDots};
-use crate::crdt::{Actor, DeltaType, Object, ObjectId, Set};
+use crate::crdt::rows::Covers;
+use crate::crdt::{Actor, Needs, Object, ObjectId, Row, Rows};
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::wire::codec;
 use bincode::{Decode, Encode};
@@ -17,23 +17,47 @@ use xxhash_rust::xxh3::xxh3_64;
 /// A header row.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Header {
-    /// A small object whole; a set without rows.
+    /// A small object whole; a collection without rows.
     pub object: Object,
-    /// Visible members of a set, 0 otherwise.
-    pub count: u64,
-    /// XOR over the digests of the visible rows.
-    pub rows_digest: u64,
+    /// The rows of a collection; nothing for other types.
+    pub rows: Summary,
+}
+
+/// What a header knows of the rows: a function of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Summary {
+    /// Rows that clients see.
+    pub present: u64,
+    /// Rows that say anything.
+    pub held: u64,
+    /// Rows with totals.
+    pub totals: u64,
+    /// XOR over the digests of the rows held.
+    pub digest: u64,
+}
+
+impl Summary {
+    /// A row was `old` and is `new`.
+    fn replace(&mut self, key: &[u8], old: &Row, new: &Row) {
+        let change = |count: &mut u64, is: fn(&Row) -> bool| {
+            *count = *count + u64::from(is(new)) - u64::from(is(old));
+        };
+        change(&mut self.present, Row::is_present);
+        change(&mut self.held, |row| !row.is_empty());
+        change(&mut self.totals, Row::is_totalled);
+        self.digest ^= row_digest(key, old) ^ row_digest(key, new);
+    }
 }
 
 impl Header {
     /// Of an object never written.
     pub fn empty(object: &ObjectId) -> Header {
-        Header { object: Object::empty(object.tag), count: 0, rows_digest: 0 }
+        Header { object: Object::empty(object.tag), rows: Summary::default() }
     }
 
     /// Whether a client would find the object.
     pub fn is_present(&self) -> bool {
-        self.count > 0 || self.object.is_present()
+        self.rows.present > 0 || self.object.is_present()
     }
 
     /// Whether it says anything at all.
@@ -41,9 +65,12 @@ impl Header {
         self.object == Object::empty(self.object.tag())
     }
 
-    /// Members of a set; of other types 1 when present.
+    /// Rows of a collection that clients see; of other types 1 when present.
     pub fn visible_count(&self) -> u64 {
-        if matches!(self.object, Object::Set(_)) { self.count } else { self.is_present().into() }
+        match self.object.rows() {
+            Some(_) => self.rows.present,
+            None => self.is_present().into(),
+        }
     }
 }
 
@@ -54,12 +81,12 @@ pub fn digest_of(header: Option<&[u8]>) -> u64 {
 
 /// Digest that a replica with exactly this small object has.
 pub fn digest_of_small(object: &Object) -> u64 {
-    let header = Header { object: object.clone(), count: 0, rows_digest: 0 };
+    let header = Header { object: object.clone(), rows: Summary::default() };
     if header.is_empty() { 0 } else { digest_of(Some(&codec::encode(&header))) }
 }
 
-fn row_digest(member: &[u8], dots: &MemberDots) -> u64 {
-    if dots.is_empty() { 0 } else { xxh3_64(&codec::encode(&(member, dots))) }
+fn row_digest(key: &[u8], row: &Row) -> u64 {
+    if row.is_empty() { 0 } else { xxh3_64(&codec::encode(&(key, row))) }
 }
 
 fn corrupt(what: &str, object: &ObjectId, why: impl std::fmt::Display) -> StoreError {
@@ -89,28 +116,67 @@ pub fn save(object: &ObjectId, header: &Header, batch: &mut Batch) -> u64 {
     digest
 }
 
-/// The visible dots of one member, empty when it is not in the set.
-pub fn load_member<S: Store>(
+/// What is visible of one row, nothing when there is none.
+pub fn load_row<S: Store>(
     store: &S,
     object: &ObjectId,
-    header: &Set,
-    member: &[u8],
-) -> Result<MemberDots, StoreError> {
-    let mut key = object_key(object);
-    key.extend_from_slice(member);
-    let Some(bytes) = store.get(Family::Rows, &key)? else { return Ok(MemberDots::new()) };
-    let dots: MemberDots = codec::decode(&bytes).map_err(|why| corrupt("row", object, why))?;
-    Ok(header.visible(member, &dots))
+    header: &Rows,
+    key: &[u8],
+) -> Result<Row, StoreError> {
+    let mut at = object_key(object);
+    at.extend_from_slice(key);
+    let Some(bytes) = store.get(Family::Rows, &at)? else { return Ok(Row::default()) };
+    Ok(header.visible(key, &decode_row(object, &bytes)?))
 }
 
-/// Which rows of a set to scan.
+fn decode_row(object: &ObjectId, bytes: &[u8]) -> Result<Row, StoreError> {
+    let row: Row = codec::decode(bytes).map_err(|why| corrupt("row", object, why))?;
+    row.is_sound().then_some(row).ok_or_else(|| corrupt("row", object, "not what belongs there"))
+}
+
+/// The rows of a collection that an operation looks at, as a window of it.
+pub fn load_window<S: Store>(
+    store: &S,
+    object: &ObjectId,
+    head: &Rows,
+    needs: &Needs,
+) -> Result<Rows, StoreError> {
+    let mut window = head.header();
+    window.covers = Covers::Rows;
+    for key in &needs.keys {
+        let row = load_row(store, object, head, key)?;
+        window.rows.insert(key.clone(), row);
+    }
+    let mut take = |prefix: &[u8], wanted: fn(&Row) -> bool, first: bool| {
+        let range = RowRange { prefix, ..RowRange::ALL };
+        scan_rows(store, object, head, range, &mut |key, row| {
+            if !wanted(&row) {
+                return Visit::Next;
+            }
+            window.rows.insert(key.to_vec(), row);
+            if first { Visit::Stop } else { Visit::Next }
+        })
+    };
+    for prefix in &needs.firsts {
+        take(prefix, Row::is_present, true)?;
+    }
+    for prefix in &needs.prefixes {
+        take(prefix, |row| !row.is_empty(), false)?;
+    }
+    if needs.totals {
+        take(b"", Row::is_totalled, false)?;
+    }
+    Ok(window)
+}
+
+/// Which rows of a collection to scan.
 #[derive(Clone, Copy, Debug)]
 pub struct RowRange<'a> {
-    /// Lower bound of the members.
+    /// Lower bound of the keys.
     pub from: Bound<&'a [u8]>,
     /// Inclusive upper bound.
     pub upto: Option<&'a [u8]>,
-    /// Beginning of the members.
+    /// Beginning of the keys.
     pub prefix: &'a [u8],
 }
 
@@ -119,14 +185,14 @@ impl RowRange<'_> {
     pub const ALL: RowRange<'static> = RowRange { from: Bound::Unbounded, upto: None, prefix: b"" };
 }
 
-/// Visits stored rows in order: member, and its visible dots (none for a row that waits for
-/// collection).
-pub fn scan_members<S: Store>(
+/// Visits stored rows in order: the key, and what is visible of the row (nothing of one that
+/// waits for collection).
+pub fn scan_rows<S: Store>(
     store: &S,
     object: &ObjectId,
-    header: &Set,
+    header: &Rows,
     range: RowRange<'_>,
-    visit: &mut dyn FnMut(&[u8], MemberDots) -> Visit,
+    visit: &mut dyn FnMut(&[u8], Row) -> Visit,
 ) -> Result<(), StoreError> {
     let base = object_key(object);
     let start = match range.from {
@@ -141,11 +207,11 @@ pub fn scan_members<S: Store>(
     };
     let mut failed = None;
     store.scan(Family::Rows, &start, end.as_deref(), &mut |key, bytes| {
-        let member = &key[base.len()..];
-        match codec::decode::<MemberDots>(bytes) {
-            Ok(dots) => visit(member, header.visible(member, &dots)),
-            Err(why) => {
-                failed = Some(corrupt("row", object, why));
+        let key = &key[base.len()..];
+        match decode_row(object, bytes) {
+            Ok(row) => visit(key, header.visible(key, &row)),
+            Err(error) => {
+                failed = Some(error);
                 Visit::Stop
             }
         }
@@ -153,17 +219,17 @@ pub fn scan_members<S: Store>(
     failed.map_or(Ok(()), Err)
 }
 
-/// The whole object, for small sets and checks.
+/// The whole object, for small collections and checks.
 ///
 /// # Errors
 /// A row could not be read or failed its check.
 pub fn load_whole<S: Store>(store: &S, object: &ObjectId) -> Result<(Header, Object), StoreError> {
     let (header, _) = load(store, object)?;
     let mut whole = header.object.clone();
-    if let (Object::Set(set), Object::Set(head)) = (&mut whole, &header.object) {
-        scan_members(store, object, head, RowRange::ALL, &mut |member, dots| {
-            if !dots.is_empty() {
-                set.rows.insert(member.to_vec(), dots);
+    if let (Some(whole), Some(head)) = (whole.rows_mut(), header.object.rows()) {
+        scan_rows(store, object, head, RowRange::ALL, &mut |key, row| {
+            if !row.is_empty() {
+                whole.rows.insert(key.to_vec(), row);
             }
             Visit::Next
         })?;
@@ -177,11 +243,9 @@ pub fn load_whole<S: Store>(store: &S, object: &ObjectId) -> Result<(Header, Obj
 /// A row could not be read or failed its check.
 pub fn check<S: Store>(store: &S, object: &ObjectId) -> Result<(), StoreError> {
     let (header, _) = load(store, object)?;
-    match &header.object {
-        Object::Set(head) => {
-            scan_members(store, object, head, RowRange::ALL, &mut |_, _| Visit::Next)
-        }
-        _ => Ok(()),
+    match header.object.rows() {
+        Some(head) => scan_rows(store, object, head, RowRange::ALL, &mut |_, _| Visit::Next),
+        None => Ok(()),
     }
 }
 
@@ -216,12 +280,11 @@ pub fn join<S: Store>(
 ) -> Result<Joined, StoreError> {
     let (mut header, before) = held;
     let own_before = header.object.context().highest(own);
-    let garbage = match (&mut header, delta) {
-        (Header { object: Object::Set(head), count, rows_digest }, Object::Set(delta)) => {
-            let mut rows = RowsOf { store, object, count, rows_digest, batch };
-            rows.join(head, delta)?
+    let garbage = match (header.object.rows_mut(), delta.rows()) {
+        (Some(head), Some(rows)) if delta.tag() == object.tag => {
+            RowsOf { store, object, summary: &mut header.rows, batch }.join(head, rows)?
         }
-        (header, delta) => {
+        _ => {
             header.object.join(delta).map_err(|why| corrupt("delta", object, why))?;
             false
         }
@@ -230,20 +293,21 @@ pub fn join<S: Store>(
     Ok(Joined { header, before, after, garbage, own_before })
 }
 
-/// The rows of one set during a join.
+/// The rows of one collection during a join.
 struct RowsOf<'a, S> {
     store: &'a S,
     object: &'a ObjectId,
-    count: &'a mut u64,
-    rows_digest: &'a mut u64,
+    summary: &'a mut Summary,
     batch: &'a mut Batch,
 }
 
 impl<S: Store> RowsOf<'_, S> {
-    /// Joins `delta` into the set whose header is `head`; whether rows became invisible unseen.
-    fn join(&mut self, head: &mut Set, delta: &Set) -> Result<bool, StoreError> {
+    /// Joins `delta` into the collection whose header is `head`; whether rows became invisible
+    /// unseen.
+    fn join(&mut self, head: &mut Rows, delta: &Rows) -> Result<bool, StoreError> {
         let clears = !delta.cleared.is_subset(&head.cleared);
-        let scan = head.clear_needs_scan(delta);
+        // What removals observed of totals outlives a clear, so those rows are looked at.
+        let scan = head.clear_needs_scan(delta) || (clears && self.summary.totals > 0);
         let mut window = head.header();
         window.covers = Covers::Rows;
         window.rows = self.load_window(head, delta, scan)?;
@@ -252,13 +316,12 @@ impl<S: Store> RowsOf<'_, S> {
         let all_gone = clears && !scan;
         if all_gone {
             // Every live dot was in what the delta clears: no row survives it.
-            *self.count = 0;
-            *self.rows_digest = 0;
+            *self.summary = Summary::default();
         }
-        let members: BTreeSet<_> = before.keys().chain(window.rows.keys()).collect();
-        for member in members {
-            let old = before.get(member).filter(|_| !all_gone);
-            self.replace(member, old, window.rows.get(member));
+        let keys: BTreeSet<_> = before.keys().chain(window.rows.keys()).collect();
+        for key in keys {
+            let old = before.get(key).filter(|_| !all_gone);
+            self.replace(key, old, window.rows.get(key));
         }
         *head = window.header();
         Ok(all_gone)
@@ -266,10 +329,10 @@ impl<S: Store> RowsOf<'_, S> {
 
     fn load_window(
         &self,
-        head: &Set,
-        delta: &Set,
+        head: &Rows,
+        delta: &Rows,
         scan: bool,
-    ) -> Result<BTreeMap<Vec<u8>, MemberDots>, StoreError> {
+    ) -> Result<BTreeMap<Vec<u8>, Row>, StoreError> {
         let mut rows = BTreeMap::new();
         let range = match &delta.covers {
             _ if scan => Some(RowRange::ALL),
@@ -282,33 +345,38 @@ impl<S: Store> RowsOf<'_, S> {
             Covers::Rows => None,
         };
         if let Some(range) = range {
-            scan_members(self.store, self.object, head, range, &mut |member, dots| {
-                rows.insert(member.to_vec(), dots);
+            scan_rows(self.store, self.object, head, range, &mut |key, row| {
+                rows.insert(key.to_vec(), row);
                 Visit::Next
             })?;
         }
-        for member in delta.mentioned().chain(delta.deferred.keys()) {
-            if !rows.contains_key(member) {
-                let dots = load_member(self.store, self.object, head, member)?;
-                rows.insert(member.clone(), dots);
+        for prefix in delta.deferred_under.keys() {
+            let range = RowRange { prefix, ..RowRange::ALL };
+            scan_rows(self.store, self.object, head, range, &mut |key, row| {
+                rows.insert(key.to_vec(), row);
+                Visit::Next
+            })?;
+        }
+        for key in delta.mentioned().chain(delta.deferred.keys()) {
+            if !rows.contains_key(key) {
+                let row = load_row(self.store, self.object, head, key)?;
+                rows.insert(key.clone(), row);
             }
         }
         Ok(rows)
     }
 
-    fn replace(&mut self, member: &[u8], old: Option<&MemberDots>, new: Option<&MemberDots>) {
-        let empty = MemberDots::new();
+    fn replace(&mut self, key: &[u8], old: Option<&Row>, new: Option<&Row>) {
+        let empty = Row::default();
         let (old, new) = (old.unwrap_or(&empty), new.unwrap_or(&empty));
         if old == new && !new.is_empty() {
             return;
         }
-        *self.rows_digest ^= row_digest(member, old) ^ row_digest(member, new);
-        *self.count = *self.count + u64::from(!new.is_empty()) - u64::from(!old.is_empty());
-        let mut key = object_key(self.object);
-        key.extend_from_slice(member);
+        self.summary.replace(key, old, new);
+        let at = [&object_key(self.object)[..], key].concat();
         match new.is_empty() {
-            true => self.batch.delete(Family::Rows, key),
-            false => self.batch.put(Family::Rows, key, codec::encode(new)),
+            true => self.batch.delete(Family::Rows, at),
+            false => self.batch.put(Family::Rows, at, codec::encode(new)),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Fake {
         let delta = state.delta(&op, &mut mint).map_err(Failure::Refused)?;
         state.join(&delta).unwrap();
         let shown = match &*state {
-            Object::Set(set) => Object::Set(set.header()),
+            Object::Set(set) => Object::Set(set.header().into()),
             other => other.clone(),
         };
         let acks = Acks { owners: 2, hints: 1, durable: 2 };
@@ -100,7 +100,10 @@ impl Fake {
         };
         let (shown, next) = page(&state, &query);
         let present = match &query {
-            ReadQuery::Member(_) => shown.is_present(),
+            ReadQuery::Member(member) => match state.rows() {
+                Some(rows) => rows.present().any(|(key, _)| key == member),
+                None => shown.is_present(),
+            },
             _ => count > 0,
         };
         Reply::Read(ReadResult {

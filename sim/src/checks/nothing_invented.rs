@@ -60,7 +60,9 @@ fn told(record: &Record) -> bool {
 fn elements_of(op: &ObjectOp) -> Elements {
     match op {
         ObjectOp::Kv(KvOp::Put { value, .. }) => Elements::from([value.clone()]),
-        ObjectOp::Set(SetOp::Update { add, .. }) => add.clone(),
+        ObjectOp::Set(SetOp::Update { add, .. }) | ObjectOp::RwSet(SetOp::Update { add, .. }) => {
+            add.clone()
+        }
         _ => Elements::new(),
     }
 }
@@ -69,6 +71,7 @@ fn elements_in(state: &Object) -> Elements {
     match state {
         Object::Kv(kv) => kv.siblings().map(|(_, sibling)| sibling.value.clone()).collect(),
         Object::Set(set) => set.members().map(|(member, _)| member.clone()).collect(),
+        Object::RwSet(set) => set.members().map(|(member, _)| member.clone()).collect(),
         _ => Elements::new(),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Findings, layout_of, owners};
 use crate::node::Node;
-use starling_node::crdt::{Object, ObjectId, TypeTag};
+use starling_node::crdt::{DeltaType, Object, ObjectId};
 use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply};
 
 const NAME: &str = "reads_agree";
@@ -13,7 +13,7 @@ const PAGE: u32 = 1_000;
 /// How the object is read whole.
 pub fn query(object: &ObjectId) -> ReadQuery {
     match object.tag {
-        TypeTag::Set => ReadQuery::Page { after: None, prefix: Vec::new(), limit: PAGE },
+        tag if tag.has_rows() => ReadQuery::Page { after: None, prefix: Vec::new(), limit: PAGE },
         _ => ReadQuery::Whole,
     }
 }
@@ -53,9 +53,16 @@ fn value(object: &Object) -> Vec<String> {
             kv.siblings().map(|(dot, sibling)| format!("{dot} {}", text(&sibling.value))).collect()
         }
         Object::Counter(counter) => vec![counter.total().to_string()],
-        Object::Set(set) => {
-            set.members().map(|(member, _)| String::from_utf8_lossy(member).into_owned()).collect()
-        }
         Object::Flag(flag) => flag.votes().map(|vote| format!("{vote:?}")).collect(),
+        Object::DwFlag(flag) => flag.votes().map(|vote| format!("{vote:?}")).collect(),
+        Object::Bounded(counter) => counter.value().iter().map(ToString::to_string).collect(),
+        Object::Set(_) | Object::RwSet(_) => {
+            let rows = object.rows().expect("a set has rows").present();
+            rows.map(|(member, _)| String::from_utf8_lossy(member).into_owned()).collect()
+        }
+        collection => {
+            let rows = collection.rows().expect("every other type has rows").present();
+            rows.map(|row| format!("{row:?}")).collect()
+        }
     }
 }

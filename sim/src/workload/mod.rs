@@ -14,9 +14,7 @@ use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
 pub use paced::{Mix, Paced};
 use rand::Rng as _;
-use starling_node::crdt::{
-    CounterOp, FlagOp, KvOp, Object, ObjectId, ObjectOp, Observed, SeenContext, SetOp, TypeTag,
-};
+use starling_node::crdt::{Object, ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use starling_node::wire::api::Options;
 use std::collections::BTreeMap;
 
@@ -194,16 +192,7 @@ impl Workload {
 
 fn carries_context(action: &Action) -> bool {
     let Action::Write(op) = action else { return false };
-    let observed = match op {
-        ObjectOp::Kv(KvOp::Put { observed, .. } | KvOp::Delete { observed }) => observed,
-        ObjectOp::Counter(CounterOp::Add { .. }) => return false,
-        ObjectOp::Counter(CounterOp::Reset { observed, .. } | CounterOp::Delete { observed }) => {
-            observed
-        }
-        ObjectOp::Set(SetOp::Update { observed, .. } | SetOp::Delete { observed }) => observed,
-        ObjectOp::Flag(FlagOp::Set { observed, .. } | FlagOp::Delete { observed }) => observed,
-    };
-    matches!(observed, Observed::Context(_))
+    matches!(op.observed(), Some(Observed::Context(_)))
 }
 
 /// The object of that type and name in the bucket of all objects.

@@ -96,6 +96,7 @@ pub(super) fn next(all: &mut Workload, paced: &Paced, client: usize) -> Intent {
         TypeTag::Counter => counter(all, client, key, reads),
         TypeTag::Set => set(all, client, key, reads),
         TypeTag::Flag => flag(all, client, key, reads),
+        other => unreachable!("no weight draws a {other}"),
     };
     let one = all.rng.random_bool(ONE).then_some(Quorum::One);
     let options = match &action {

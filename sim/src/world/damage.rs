@@ -106,7 +106,7 @@ impl World {
                 true => None,
                 false => match node.owed(object, &ids) {
                     // Of a small object a mark stands for all of it.
-                    Some(owed) => (object.tag == TypeTag::Set).then_some(owed),
+                    Some(owed) => object.tag.has_rows().then_some(owed),
                     None => continue,
                 },
             };
@@ -156,7 +156,7 @@ fn removable(record: &Record, copy: &Object) -> Vec<Dot> {
     match (&record.intent.action, copy) {
         (Action::Write(ObjectOp::Set(SetOp::Update { remove, .. })), Object::Set(set)) => {
             let named = set.members().filter(|(member, _)| remove.contains(*member));
-            named.flat_map(|(_, dots)| dots.iter().copied()).collect()
+            named.flat_map(|(_, row)| row.live.keys().copied()).collect()
         }
         _ => copy.live_dots(),
     }

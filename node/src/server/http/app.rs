@@ -10,7 +10,7 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
-use super::{bucket, cluster, counter, explain, flag, kv, set, status};
+use super::{bucket, cluster, counter, explain, flag, hll, kv, map, set, status};
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
@@ -112,13 +112,26 @@ impl<B: Backend> App<B> {
             Call::CounterGet => counter::get(exchange).await,
             Call::CounterPost => counter::post(exchange).await,
             Call::CounterDelete => exchange.delete(TypeTag::Counter).await,
-            Call::SetGet => set::get(exchange).await,
-            Call::SetPost => set::post(exchange).await,
+            Call::SetGet => set::get(exchange, TypeTag::Set).await,
+            Call::SetPost => set::post(exchange, TypeTag::Set).await,
             Call::SetDelete => exchange.delete(TypeTag::Set).await,
-            Call::SetMember => set::member(exchange).await,
-            Call::FlagGet => flag::get(exchange).await,
-            Call::FlagPost => flag::post(exchange).await,
+            Call::SetMember => set::member(exchange, TypeTag::Set).await,
+            Call::FlagGet => flag::get(exchange, TypeTag::Flag).await,
+            Call::FlagPost => flag::post(exchange, TypeTag::Flag).await,
             Call::FlagDelete => exchange.delete(TypeTag::Flag).await,
+            Call::RwSetGet => set::get(exchange, TypeTag::RwSet).await,
+            Call::RwSetPost => set::post(exchange, TypeTag::RwSet).await,
+            Call::RwSetDelete => exchange.delete(TypeTag::RwSet).await,
+            Call::RwSetMember => set::member(exchange, TypeTag::RwSet).await,
+            Call::DwFlagGet => flag::get(exchange, TypeTag::DwFlag).await,
+            Call::DwFlagPost => flag::post(exchange, TypeTag::DwFlag).await,
+            Call::DwFlagDelete => exchange.delete(TypeTag::DwFlag).await,
+            Call::HllGet => hll::get(exchange).await,
+            Call::HllPost => hll::post(exchange).await,
+            Call::HllDelete => exchange.delete(TypeTag::Hll).await,
+            Call::MapGet => map::get(exchange).await,
+            Call::MapPost => map::post(exchange).await,
+            Call::MapDelete => exchange.delete(TypeTag::Map).await,
             Call::BucketGet => bucket::get(exchange).await,
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,

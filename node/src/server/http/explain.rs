@@ -7,7 +7,8 @@ use super::backend::Backend;
 use super::member::Member;
 use super::params;
 use super::problem::Problem;
-use crate::crdt::{CausalContext, DeltaType, NodeId, Object, ObjectId};
+use super::why::{value, why};
+use crate::crdt::{CausalContext, NodeId, Object};
 use crate::wire::api::{Reply, Request};
 use crate::wire::peer::ReplicaReport;
 use hyper::StatusCode;
@@ -97,80 +98,4 @@ fn context(context: &CausalContext, names: &Names) -> Value {
         (format!("{}.{:x}", name(names, actor.node), actor.epoch), json!(runs))
     });
     Value::Object(actors.collect::<Map<_, _>>())
-}
-
-fn value(object: &Object) -> Value {
-    match object {
-        Object::Kv(kv) => Value::Array(
-            kv.siblings()
-                .map(|(dot, sibling)| {
-                    json!({
-                        "dot": dot.to_string(),
-                        "bytes": sibling.value.len(),
-                        "content_type": sibling.content_type,
-                        "written_at": answer::rfc3339(sibling.written_at),
-                    })
-                })
-                .collect(),
-        ),
-        Object::Counter(counter) => {
-            // Sums are wider than JSON numbers are read elsewhere, so they are text.
-            let tally = |(run, tally): (&crate::crdt::Dot, &crate::crdt::counter::Tally)| {
-                json!({
-                    "run": run.to_string(),
-                    "last": tally.last,
-                    "up": tally.up.to_string(),
-                    "down": tally.down.to_string(),
-                })
-            };
-            json!({
-                "value": counter.value(),
-                "runs": counter.runs().map(tally).collect::<Vec<_>>(),
-                "base": counter.base().map(tally).collect::<Vec<_>>(),
-            })
-        }
-        Object::Set(set) => Value::Array(
-            set.members()
-                .map(|(member, dots)| {
-                    let dots: Vec<_> = dots.iter().map(ToString::to_string).collect();
-                    json!({ "member": Member::from(member.clone()), "dots": dots })
-                })
-                .collect(),
-        ),
-        Object::Flag(flag) => json!({
-            "enabled": flag.value(),
-            "votes": flag.votes().map(|(dot, enabled)| {
-                json!({ "dot": dot.to_string(), "enabled": enabled })
-            }).collect::<Vec<_>>(),
-        }),
-    }
-}
-
-fn why(object: &ObjectId, merged: Option<&Object>, agree: bool) -> String {
-    let value = match merged {
-        None => format!("no replica that answered knows anything of {object}"),
-        Some(state) if !state.is_present() => {
-            "it is absent: every write that the replicas know was observed by a removal".into()
-        }
-        Some(Object::Kv(kv)) => match kv.siblings().count() {
-            1 => "one write is live; every other was observed by a later write or removal".into(),
-            several => format!("{several} writes are live: none of them had observed another"),
-        },
-        Some(Object::Counter(counter)) => format!(
-            "{} is the sum of all runs, less what resets observed of them (base)",
-            counter.total()
-        ),
-        Some(Object::Set(_)) => {
-            "a member is in the set while an add of it is live that no removal observed".into()
-        }
-        Some(Object::Flag(flag)) => match flag.value() {
-            Some(true) => "on: an enable is live that no later change observed; enable wins".into(),
-            _ => "off: no enable is live that a later disable had not observed".to_string(),
-        },
-    };
-    let replicas = match agree {
-        true => "the owners that answered are equal",
-        false => "the owners differ: repair or hints are under way, or a read will start them",
-    };
-    format!("{value}; {replicas}")
 }

@@ -1,4 +1,4 @@
-//! Flags: on or off; enable wins.
+//! Flags: on or off; enable wins, or in those of the other type disable.
 
 use super::answer::Answer;
 use super::app::Exchange;
@@ -24,8 +24,11 @@ pub struct FlagUpdate {
 }
 
 /// `GET`: on or off.
-pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
-    let object = exchange.object(TypeTag::Flag)?;
+pub async fn get<B: Backend>(
+    mut exchange: Exchange<'_, B>,
+    tag: TypeTag,
+) -> Result<Answer, Problem> {
+    let object = exchange.object(tag)?;
     let options = exchange.query.take_options()?;
     exchange.finish_query()?;
     let read = exchange.read(&object, ReadQuery::Whole, options).await?;
@@ -36,8 +39,11 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
 }
 
 /// `POST`: a change; answers the value at the replica that applied it.
-pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
-    let object = exchange.object(TypeTag::Flag)?;
+pub async fn post<B: Backend>(
+    mut exchange: Exchange<'_, B>,
+    tag: TypeTag,
+) -> Result<Answer, Problem> {
+    let object = exchange.object(tag)?;
     let options = exchange.query.take_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.json_body_bytes_max).await?;
@@ -51,7 +57,8 @@ pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, P
         }
     };
     let observed = exchange.observed(&object, update.context.as_deref())?;
-    let op = ObjectOp::Flag(FlagOp::Set { enabled, observed });
+    let op = FlagOp::Set { enabled, observed };
+    let op = if tag == TypeTag::DwFlag { ObjectOp::DwFlag(op) } else { ObjectOp::Flag(op) };
     let written = exchange.write(&object, op, options).await?;
     let enabled = value(&written.object)?.unwrap_or(enabled);
     Ok(exchange.written(&object, &written, json!({ "enabled": enabled })))
@@ -60,6 +67,7 @@ pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, P
 fn value(object: &Object) -> Result<Option<bool>, Problem> {
     match object {
         Object::Flag(flag) => Ok(flag.value()),
+        Object::DwFlag(flag) => Ok(flag.value()),
         _ => Err(Problem::new(Code::Internal, "the node's reply is of another type")),
     }
 }

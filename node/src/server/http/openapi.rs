@@ -5,6 +5,7 @@ use super::answer;
 use super::cluster::ClusterApply;
 use super::counter::CounterUpdate;
 use super::flag::FlagUpdate;
+use super::hll::HllUpdate;
 use super::limits::{MEMBERS_MAX, PAGE_DEFAULT};
 use super::member::Member;
 use super::params::DATA_PARAMETERS;
@@ -42,6 +43,7 @@ pub fn document() -> OpenApi {
         .schema_from::<CounterUpdate>()
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
+        .schema_from::<HllUpdate>()
         .schema_from::<ClusterApply>();
     for (name, schema) in schemas::all() {
         components = components.schema(name, schema);
@@ -79,9 +81,9 @@ fn operation(route: &Route) -> OperationBuilder {
 
 /// Whether the call reads or writes an object and so takes the parameters of data calls.
 fn is_data(route: &Route) -> bool {
-    ["/v1/kv/", "/v1/counters/", "/v1/sets/", "/v1/flags/"]
-        .iter()
-        .any(|prefix| route.path.starts_with(prefix))
+    route.path.starts_with("/v1/")
+        && route.path.contains("{key}")
+        && !route.path.starts_with("/v1/explain/")
 }
 
 fn parameters(route: &Route) -> Vec<Parameter> {
@@ -98,12 +100,17 @@ fn parameters(route: &Route) -> Vec<Parameter> {
     }
     match route.call {
         Call::KvGet => all.push(query("resolve", "`lww` or `siblings`; else the bucket's.")),
-        Call::SetGet => {
+        Call::SetGet | Call::RwSetGet => {
             let limit =
                 format!("Members on the page, 1 to {MEMBERS_MAX}, {PAGE_DEFAULT} if left out.");
             all.push(query("limit", &limit));
             all.push(query("after", "Only members after this one."));
             all.push(query("prefix", "Only members that begin so."));
+        }
+        Call::MapGet => {
+            all.push(query("limit", "Leaves on the page, 1 to 1,000, 100 if left out."));
+            all.push(query("after", "Only what comes after this field, or where `next` says."));
+            all.push(query("prefix", "Only fields whose names begin so."));
         }
         _ => {}
     }
@@ -133,7 +140,7 @@ fn segment_help(name: &str) -> &'static str {
         "bucket" => "1 to 64 of letters, digits, '.', '_' and '-', not beginning with '_'.",
         "key" => "1 to 1,024 bytes of any kind, percent-encoded.",
         "member" => "1 to 1,024 bytes of any kind, percent-encoded.",
-        _ => "kv, counter, set or flag, also in the plural.",
+        _ => "A type, as counter or rwset, also in the plural.",
     }
 }
 
@@ -154,8 +161,10 @@ fn request_body(call: Call) -> Option<RequestBody> {
     let (content_type, schema, required) = match call {
         Call::KvPut => (ANY, schemas::bytes(), Required::False),
         Call::CounterPost => (JSON, reference("CounterUpdate"), Required::True),
-        Call::SetPost => (JSON, reference("SetUpdate"), Required::True),
-        Call::FlagPost => (JSON, reference("FlagUpdate"), Required::True),
+        Call::SetPost | Call::RwSetPost => (JSON, reference("SetUpdate"), Required::True),
+        Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
+        Call::MapPost => (JSON, reference("MapUpdate"), Required::True),
+        Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
         _ => return None,
@@ -171,14 +180,18 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
             ("200", response("The value as it was written.", ANY, schemas::bytes())),
             ("300", response("Several siblings.", JSON, reference("Siblings"))),
         ],
-        Call::KvPut | Call::SetPost => ok("Written"),
+        Call::KvPut | Call::SetPost | Call::RwSetPost | Call::HllPost => ok("Written"),
         Call::KvDelete | Call::CounterDelete | Call::SetDelete | Call::FlagDelete => ok("Written"),
+        Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
+        Call::HllGet => ok("Hll"),
+        Call::MapGet => ok("MapPage"),
+        Call::MapPost | Call::MapDelete => ok("Written"),
         Call::CounterGet => ok("Counter"),
         Call::CounterPost => ok("CounterWritten"),
-        Call::SetGet => ok("SetPage"),
-        Call::SetMember => ok("SetMember"),
-        Call::FlagGet => ok("Flag"),
-        Call::FlagPost => ok("FlagWritten"),
+        Call::SetGet | Call::RwSetGet => ok("SetPage"),
+        Call::SetMember | Call::RwSetMember => ok("SetMember"),
+        Call::FlagGet | Call::DwFlagGet => ok("Flag"),
+        Call::FlagPost | Call::DwFlagPost => ok("FlagWritten"),
         Call::BucketGet | Call::BucketPut | Call::BucketDelete => ok("Bucket"),
         Call::Explain => ok("Explained"),
         Call::Cluster | Call::ClusterApply => ok("Cluster"),

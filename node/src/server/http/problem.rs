@@ -38,6 +38,12 @@ codes! {
     CounterOverflow "counter_overflow" 409 "The counter would leave its range";
     TooManySiblings "too_many_siblings" 409 "The value has too many siblings";
     TooManyDeferred "too_many_deferred" 409 "Too many removals wait for writes not seen yet";
+    TooManyTotals "too_many_totals" 409 "Too many totals to remove at once";
+    WrongKind "wrong_kind" 409 "The field is of another kind";
+    TooDeep "too_deep" 409 "Maps are nested too deep";
+    ScoreOverflow "score_overflow" 409 "The score would leave the range of finite numbers";
+    InsufficientRights "insufficient_rights" 409 "The rights here do not cover the decrement";
+    NotRemovable "not_removable" 409 "The type has no such operation";
     Conflict "conflict" 409 "The cluster is not in a state for this";
     TooLarge "too_large" 413 "The request is too large";
     Overloaded "overloaded" 429 "Too much is waiting; nothing was applied";
@@ -165,6 +171,22 @@ fn refused(refusal: &OpError, text: String) -> Problem {
         OpError::TooManyDeferred { limit, .. } => {
             Problem::new(Code::TooManyDeferred, text).with("limit", (*limit).into())
         }
+        OpError::TooManyTotals { limit, .. } => {
+            Problem::new(Code::TooManyTotals, text).with("limit", (*limit).into())
+        }
+        OpError::WrongKind { field, .. } => {
+            Problem::new(Code::WrongKind, text).with("field", field.as_str().into())
+        }
+        OpError::TooDeep { limit } => {
+            Problem::new(Code::TooDeep, text).with("limit", (*limit).into())
+        }
+        OpError::ScoreOverflow { .. } => Problem::new(Code::ScoreOverflow, text),
+        OpError::InsufficientRights { local, global } => {
+            Problem::new(Code::InsufficientRights, text)
+                .with("local", (*local).into())
+                .with("global", (*global).into())
+        }
+        OpError::Unsupported(_) => Problem::new(Code::NotRemovable, text),
         OpError::WrongType => Problem::new(Code::Internal, text),
     }
 }

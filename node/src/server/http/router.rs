@@ -55,6 +55,19 @@ routes! {
     FlagGet "GET" "/v1/flags/{bucket}/{key}" "flag_get" "Read a flag.";
     FlagPost "POST" "/v1/flags/{bucket}/{key}" "flag_update" "Enable or disable a flag.";
     FlagDelete "DELETE" "/v1/flags/{bucket}/{key}" "flag_delete" "Remove a flag as far as observed.";
+    RwSetGet "GET" "/v1/rwsets/{bucket}/{key}" "rwset_get" "Read a page of a remove-wins set's members.";
+    RwSetPost "POST" "/v1/rwsets/{bucket}/{key}" "rwset_update" "Add and remove members; a removal wins.";
+    RwSetDelete "DELETE" "/v1/rwsets/{bucket}/{key}" "rwset_delete" "Remove a remove-wins set as far as observed.";
+    RwSetMember "GET" "/v1/rwsets/{bucket}/{key}/{member}" "rwset_member" "Ask whether something is a member.";
+    DwFlagGet "GET" "/v1/dwflags/{bucket}/{key}" "dwflag_get" "Read a disable-wins flag.";
+    DwFlagPost "POST" "/v1/dwflags/{bucket}/{key}" "dwflag_update" "Enable or disable a flag; disable wins.";
+    DwFlagDelete "DELETE" "/v1/dwflags/{bucket}/{key}" "dwflag_delete" "Remove a disable-wins flag as far as observed.";
+    HllGet "GET" "/v1/hlls/{bucket}/{key}" "hll_get" "Estimate how many distinct elements were added.";
+    HllPost "POST" "/v1/hlls/{bucket}/{key}" "hll_update" "Count elements.";
+    HllDelete "DELETE" "/v1/hlls/{bucket}/{key}" "hll_delete" "Remove a sketch as far as observed.";
+    MapGet "GET" "/v1/maps/{bucket}/{key}" "map_get" "Read a page of a map's fields.";
+    MapPost "POST" "/v1/maps/{bucket}/{key}" "map_update" "Change and remove fields, all at once.";
+    MapDelete "DELETE" "/v1/maps/{bucket}/{key}" "map_delete" "Remove a map as far as observed.";
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
@@ -144,7 +157,10 @@ fn unmatched(path: &str) -> Problem {
     }
     let segments: Vec<&str> = rest.split('/').collect();
     let is_object = matches!(segments.len(), 3 | 4) && segments.iter().all(|part| !part.is_empty());
-    let known = ["kv", "counters", "sets", "flags", "buckets", "cluster", "explain"];
+    let known = [
+        "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "maps", "buckets",
+        "cluster", "explain",
+    ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");
     }
@@ -179,7 +195,7 @@ mod tests {
         assert_eq!(code(Method::GET, "/v1/nonsense"), Code::UnknownRoute);
         assert_eq!(code(Method::GET, "/v1/kv/b"), Code::UnknownRoute);
         assert_eq!(code(Method::GET, "/v1/kv/b/k/"), Code::UnknownRoute);
-        assert_eq!(code(Method::GET, "/v1/hlls/b/k"), Code::UnknownType);
+        assert_eq!(code(Method::GET, "/v1/lists/b/k"), Code::UnknownType);
         assert_eq!(code(Method::GET, "/v1/counter/b/k"), Code::UnknownType);
         assert_eq!(code(Method::POST, "/v1/kv/b/k"), Code::MethodNotAllowed);
         assert_eq!(code(Method::POST, "/v1/batch"), Code::NotSupported);

@@ -64,9 +64,55 @@ fn data() -> Vec<(&'static str, Value)> {
         ("CounterWritten", object(json!({ "value": int64, "context": string, "acks": acks }))),
         ("SetPage", object(page)),
         ("SetMember", object(json!({ "member": boolean }))),
+        ("MapPage", map_page()),
+        ("MapUpdate", map_update()),
+        ("FieldUpdate", field_update()),
+        ("Hll", object(json!({ "estimate": count, "context": string }))),
         ("Flag", object(json!({ "enabled": boolean, "context": string }))),
         ("FlagWritten", object(json!({ "enabled": boolean, "context": string, "acks": acks }))),
     ]
+}
+
+fn map_page() -> Value {
+    let kinds = json!({
+        "type": "object",
+        "description": "The kind of each field, of those in inner maps by path (a/b).",
+        "additionalProperties": { "type": "string" },
+    });
+    object(json!({
+        "value": { "type": "object" },
+        "kinds": kinds,
+        "next": { "type": ["string", "null"] },
+        "context": { "type": "string" },
+    }))
+}
+
+fn map_update() -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": {
+        "update": { "type": "object", "additionalProperties": reference("FieldUpdate") },
+        "remove": list(json!({ "type": "string" })),
+        "context": { "type": "string" },
+    }})
+}
+
+fn field_update() -> Value {
+    let one = |name: &str, schema: Value| {
+        let properties = json!({ name: schema });
+        json!({ "type": "object", "required": [name], "properties": properties })
+    };
+    let any = || json!({ "type": ["object", "array", "string", "number", "boolean", "null"] });
+    let members = list(reference("Member"));
+    json!({ "oneOf": [
+        one("register", any()),
+        one("mvregister", any()),
+        one("counter", json!({ "type": "integer", "format": "int64" })),
+        one("flag", json!({ "type": "boolean" })),
+        { "type": "object", "properties": { "add": members, "remove": members } },
+        { "type": "object", "required": ["map"], "properties": {
+            "map": { "type": "object", "additionalProperties": reference("FieldUpdate") },
+            "remove": list(json!({ "type": "string" })),
+        }},
+    ]})
 }
 
 fn operators() -> Vec<(&'static str, Value)> {

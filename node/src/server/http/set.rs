@@ -1,4 +1,4 @@
-//! Sets: members in order, by pages; add wins.
+//! Sets: members in order, by pages; add wins, or in those of the other type remove.
 
 use super::answer::{self, Answer};
 use super::app::Exchange;
@@ -8,7 +8,7 @@ use super::limits::{MEMBERS_MAX, PAGE_DEFAULT};
 use super::member::Member;
 use super::params;
 use super::problem::{Code, Problem};
-use crate::crdt::{Object, ObjectOp, SetOp, TypeTag};
+use crate::crdt::{ObjectOp, SetOp, TypeTag};
 use crate::wire::api::ReadQuery;
 use hyper::StatusCode;
 use serde::Deserialize;
@@ -31,8 +31,11 @@ pub struct SetUpdate {
 }
 
 /// `GET` on a set: one page.
-pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
-    let object = exchange.object(TypeTag::Set)?;
+pub async fn get<B: Backend>(
+    mut exchange: Exchange<'_, B>,
+    tag: TypeTag,
+) -> Result<Answer, Problem> {
+    let object = exchange.object(tag)?;
     let options = exchange.query.take_options()?;
     let limit = exchange.query.take_number("limit", 1, MEMBERS_MAX as u32)?;
     let after = exchange.query.take("after").map(|text| params::member("after", &text));
@@ -44,21 +47,24 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
     };
     exchange.finish_query()?;
     let read = exchange.read(&object, query, options).await?;
-    let Object::Set(set) = &read.object else {
+    let Some(set) = read.object.rows() else {
         return Err(Problem::new(Code::Internal, "the node's reply is of another type"));
     };
     if !read.present {
         return Ok(exchange.absent(&object, &read));
     }
-    let members: Vec<Member> = set.members().map(|(member, _)| member.clone().into()).collect();
+    let members: Vec<Member> = set.present().map(|(member, _)| member.clone().into()).collect();
     let next = read.next.clone().map(Member::from);
     let fields = json!({ "members": members, "count": read.count, "next": next });
     Ok(exchange.present(&object, &read, fields))
 }
 
 /// `GET` on a member: whether it is in the set. `404` when there is no set at all.
-pub async fn member<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
-    let object = exchange.object(TypeTag::Set)?;
+pub async fn member<B: Backend>(
+    mut exchange: Exchange<'_, B>,
+    tag: TypeTag,
+) -> Result<Answer, Problem> {
+    let object = exchange.object(tag)?;
     let member = params::member("member", exchange.found.param("member"))?;
     let options = exchange.query.take_options()?;
     exchange.finish_query()?;
@@ -75,15 +81,19 @@ pub async fn member<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer,
 }
 
 /// `POST`: adds and removes.
-pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
-    let object = exchange.object(TypeTag::Set)?;
+pub async fn post<B: Backend>(
+    mut exchange: Exchange<'_, B>,
+    tag: TypeTag,
+) -> Result<Answer, Problem> {
+    let object = exchange.object(tag)?;
     let options = exchange.query.take_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.members_body_bytes_max).await?;
     let update: SetUpdate = body::json(&held.bytes)?;
     let observed = exchange.observed(&object, update.context.as_deref())?;
     let (add, remove) = checked(update)?;
-    let op = ObjectOp::Set(SetOp::Update { add, remove, observed });
+    let op = SetOp::Update { add, remove, observed };
+    let op = if tag == TypeTag::RwSet { ObjectOp::RwSet(op) } else { ObjectOp::Set(op) };
     let written = exchange.write(&object, op, options).await?;
     Ok(exchange.written(&object, &written, json!({})))
 }

@@ -1,8 +1,12 @@
-//! A set in parts is the whole set: windows of stored rows, pages, and what hints say.
+//! A collection in parts is the whole: windows of stored rows, pages, and what hints say. Shown
+//! with sets, whose rows have all that rows can have but totals.
 #![allow(clippy::disallowed_methods)] // Asks how many histories to run.
 
-use super::set::{Covers, MemberDots, Set, SetOp};
-use super::{Actor, CausalContext, DeltaType, Dot, Hlc, Mint, NodeId, Object, Observed};
+use super::rows::{Covers, Rows};
+use super::set::{Set, SetOp};
+use super::{
+    Actor, CausalContext, DeltaType, Dot, Hlc, Mint, NodeId, Object, Observed, OpError, Row,
+};
 use crate::wire::codec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -31,19 +35,19 @@ fn for_histories(check: impl Fn(&[[u8; 4]])) {
 /// A set as a store keeps it. A clear leaves its rows where they are.
 #[derive(Clone, Debug, Default)]
 struct Stored {
-    header: Set,
-    rows: BTreeMap<Vec<u8>, MemberDots>,
+    header: Rows,
+    rows: BTreeMap<Vec<u8>, Row>,
 }
 
 impl Stored {
-    fn window<'a>(&self, members: impl Iterator<Item = &'a Vec<u8>>) -> Set {
+    fn window<'a>(&self, members: impl Iterator<Item = &'a Vec<u8>>) -> Rows {
         let row = |member: &Vec<u8>| self.rows.get(member).cloned().unwrap_or_default();
         let rows = members.map(|member| (member.clone(), row(member))).collect();
-        Set { rows, covers: Covers::Rows, ..self.header.clone() }
+        Rows { rows, covers: Covers::Rows, ..self.header.clone() }
     }
 
     /// Joins `other` into a window of the rows it speaks of.
-    fn join(&mut self, other: &Set) {
+    fn join(&mut self, other: &Rows) {
         let covered = self.rows.keys().filter(|member| other.covers.has(member));
         let named = other.mentioned().chain(other.deferred.keys());
         let mut window = self.window(covered.chain(named));
@@ -60,15 +64,23 @@ impl Stored {
         self.header = window.header();
     }
 
-    fn whole(&self) -> Set {
+    fn whole(&self) -> Rows {
         let visible = |(member, dots)| (Vec::clone(member), self.header.visible(member, dots));
         let rows = self.rows.iter().map(visible).filter(|(_, dots)| !dots.is_empty());
-        Set { rows: rows.collect(), ..self.header.clone() }
+        Rows { rows: rows.collect(), ..self.header.clone() }
     }
 }
 
 fn actor(n: usize) -> Actor {
     Actor { node: NodeId(n as u64 + 1), epoch: 0 }
+}
+
+fn delta_of(set: &Rows, op: &SetOp, mint: &mut Mint) -> Result<Rows, OpError> {
+    Set(set.clone()).delta(op, mint).map(|delta| delta.0)
+}
+
+fn value(set: &Rows) -> Option<BTreeSet<Vec<u8>>> {
+    Set(set.clone()).value()
 }
 
 fn member(n: u8) -> Vec<u8> {
@@ -77,16 +89,16 @@ fn member(n: u8) -> Vec<u8> {
 
 /// The same history on whole sets and on stored ones.
 struct Twins {
-    whole: Vec<Set>,
+    whole: Vec<Rows>,
     stored: Vec<Stored>,
-    deltas: Vec<Set>,
+    deltas: Vec<Rows>,
     reads: Vec<Observed>,
     used: Vec<u64>,
 }
 
 impl Twins {
     fn new(replicas: usize) -> Self {
-        let (whole, stored) = (vec![Set::default(); replicas], vec![Stored::default(); replicas]);
+        let (whole, stored) = (vec![Rows::default(); replicas], vec![Stored::default(); replicas]);
         Twins { whole, stored, deltas: vec![], reads: vec![], used: vec![0; replicas] }
     }
 
@@ -109,12 +121,14 @@ impl Twins {
                 let from = self.whole[usize::from(b) % self.whole.len()].clone();
                 self.join(at, &from);
             }
-            _ => self.reads.push(Observed::Context(Object::Set(self.whole[at].clone()).seen())),
+            _ => {
+                self.reads.push(Observed::Context(Object::Set(Set(self.whole[at].clone())).seen()));
+            }
         }
         assert_eq!(self.stored[at].whole(), self.whole[at], "{:?}", self.stored[at]);
     }
 
-    fn join(&mut self, at: usize, other: &Set) {
+    fn join(&mut self, at: usize, other: &Rows) {
         self.whole[at].join(other);
         self.stored[at].join(other);
     }
@@ -135,45 +149,45 @@ impl Twins {
         };
         let next = self.used[at] + 1;
         let mint = || Mint::new(actor(at), next, Hlc::default());
-        let delta = self.whole[at].delta(&op, &mut mint()).expect("within limits");
+        let delta = delta_of(&self.whole[at], &op, &mut mint()).expect("within limits");
         let window = self.stored[at].window(op.members());
-        assert_eq!(window.delta(&op, &mut mint()).as_ref(), Ok(&delta), "from a window");
+        assert_eq!(delta_of(&window, &op, &mut mint()).as_ref(), Ok(&delta), "from a window");
         self.used[at] += u64::from(delta.context.contains(Dot { actor: actor(at), counter: next }));
         self.join(at, &delta);
         self.deltas.push(delta);
     }
 
-    fn everything(&self) -> Set {
-        let mut all = Set::default();
+    fn everything(&self) -> Rows {
+        let mut all = Rows::default();
         self.deltas.iter().for_each(|delta| all.join(delta));
         all
     }
 
     /// What any replica claims to have seen, it has: nothing is missing when all have met.
     fn assert_nothing_lost(&self) {
-        let mut met = Set::default();
+        let mut met = Rows::default();
         self.whole.iter().for_each(|whole| met.join(whole));
         assert_eq!(codec::encode(&met), codec::encode(&self.everything()));
     }
 }
 
-fn page(set: &Set, after: Option<&Vec<u8>>, upto: Option<&Vec<u8>>) -> Set {
+fn page(set: &Rows, after: Option<&Vec<u8>>, upto: Option<&Vec<u8>>) -> Rows {
     let covers = Covers::Range { after: after.cloned(), upto: upto.cloned() };
     let rows = set.rows.iter().filter(|(member, _)| covers.has(member));
     let rows = rows.map(|(member, dots)| (member.clone(), dots.clone())).collect();
-    Set { rows, covers, ..set.header() }
+    Rows { rows, covers, ..set.header() }
 }
 
 /// The page of at most `rows` members after `after`, and where the next one begins.
-fn next_page(set: &Set, after: Option<&Vec<u8>>, rows: usize) -> (Set, Option<Vec<u8>>) {
+fn next_page(set: &Rows, after: Option<&Vec<u8>>, rows: usize) -> (Rows, Option<Vec<u8>>) {
     let rest = page(set, after, None);
     let last = rest.rows.keys().nth(rows - 1).filter(|_| rest.rows.len() > rows).cloned();
     (page(set, after, last.as_ref()), last)
 }
 
 /// What is joined after the last page: that all of the first page's context has been seen.
-fn first_header(set: &Set) -> Set {
-    Set { covers: Covers::Rows, ..set.header() }
+fn first_header(set: &Rows) -> Rows {
+    Rows { covers: Covers::Rows, ..set.header() }
 }
 
 /// Streams replica 0's set to replica 1. Before each page `between` may change both; false stops.
@@ -182,7 +196,7 @@ fn stream(twins: &mut Twins, rows: usize, mut between: impl FnMut(&mut Twins) ->
     let mut after = None;
     loop {
         let (page, next) = next_page(&twins.whole[0], after.as_ref(), rows);
-        assert!(Object::Set(page.clone()).is_canonical(), "{page:?}");
+        assert!(Object::Set(Set(page.clone())).is_canonical(), "{page:?}");
         twins.join(1, &page);
         if !between(twins) {
             return false;
@@ -273,15 +287,15 @@ fn pages_of_one_range_from_three_replicas_have_the_members_of_the_merged_set() {
         let twins = Twins::run(3, steps);
         let (after, upto) = (member(steps[0][0] % 3), member(3 + steps[0][1] % 3));
         for (after, upto) in [(None, None), (None, Some(&upto)), (Some(&after), Some(&upto))] {
-            let pages: Vec<Set> = twins.whole.iter().map(|set| page(set, after, upto)).collect();
-            let mut merged = Set::default();
+            let pages: Vec<Rows> = twins.whole.iter().map(|set| page(set, after, upto)).collect();
+            let mut merged = Rows::default();
             twins.whole.iter().for_each(|set| merged.join(set));
             let expected = page(&merged, after, upto);
             for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0], [2, 1, 0]] {
                 let mut read = pages[order[0]].clone();
                 order[1..].iter().for_each(|n| read.join(&pages[*n]));
                 assert_eq!(codec::encode(&read), codec::encode(&expected));
-                assert!(read.members().eq(expected.members()));
+                assert!(read.present().eq(expected.present()));
             }
         }
     });
@@ -318,8 +332,8 @@ fn hints_bring_whatever_the_missed_delta_would_have_brought() {
             let mut target = twins.whole[2].clone();
             for member in missed.mentioned() {
                 let live = holder.rows.get(member).cloned().unwrap_or_default();
-                let owed = Set::owed(member, &missed.said_of(member), &live);
-                assert!(Object::Set(owed.clone()).is_canonical());
+                let owed = Rows::owed(member, &missed.said_of(member), &live);
+                assert!(Object::Set(Set(owed.clone())).is_canonical());
                 target.join(&owed);
             }
             target.join(&holder.clears());
@@ -364,24 +378,24 @@ fn remove(name: &str, observed: Observed) -> SetOp {
     SetOp::Update { add: BTreeSet::new(), remove, observed }
 }
 
-fn apply(set: &mut Set, n: usize, op: &SetOp) -> Set {
+fn apply(set: &mut Rows, n: usize, op: &SetOp) -> Rows {
     let next = set.context.highest(actor(n)) + 1;
     let mut mint = Mint::new(actor(n), next, Hlc::default());
-    let delta = set.delta(op, &mut mint).expect("within limits");
+    let delta = delta_of(set, op, &mut mint).expect("within limits");
     set.join(&delta);
     delta
 }
 
-fn names(set: &Set) -> Vec<String> {
-    set.members().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
+fn names(set: &Rows) -> Vec<String> {
+    set.present().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
 #[test]
 fn a_removal_reaches_adds_that_arrive_later_and_no_other_member() {
-    let mut there = Set::default();
+    let mut there = Rows::default();
     let adds = [apply(&mut there, 0, &add("x")), apply(&mut there, 0, &add("y"))];
-    let seen = Observed::Context(Object::Set(there.clone()).seen());
-    let mut here = Set::default();
+    let seen = Observed::Context(Object::Set(Set(there.clone())).seen());
+    let mut here = Rows::default();
     let removal = apply(&mut here, 1, &remove("x", seen));
     assert_eq!(here.deferred.len(), 1);
     adds.iter().for_each(|delta| here.join(delta));
@@ -393,26 +407,26 @@ fn a_removal_reaches_adds_that_arrive_later_and_no_other_member() {
 
 #[test]
 fn a_member_that_both_sides_had_and_one_removed_is_gone() {
-    let mut here = Set::default();
+    let mut here = Rows::default();
     apply(&mut here, 0, &add("x"));
     let mut there = here.clone();
     apply(&mut there, 1, &remove("x", Observed::Here));
     let old = here.clone();
     here.join(&there);
-    assert_eq!(here.value(), None);
+    assert_eq!(value(&here), None);
     here.join(&old);
-    assert_eq!(here.value(), None, "an old state brings nothing back");
+    assert_eq!(value(&here), None, "an old state brings nothing back");
 }
 
 #[test]
 fn a_clear_takes_what_it_saw_and_leaves_concurrent_adds() {
-    let mut here = Set::default();
+    let mut here = Rows::default();
     ["x", "y"].iter().for_each(|name| drop(apply(&mut here, 0, &add(name))));
     let mut there = here.clone();
     apply(&mut there, 1, &add("y"));
     apply(&mut there, 1, &add("z"));
     let clear = apply(&mut here, 0, &SetOp::Delete { observed: Observed::Here });
-    assert_eq!(here.value(), None);
+    assert_eq!(value(&here), None);
     apply(&mut here, 0, &add("w"));
     there.join(&clear);
     assert_eq!(names(&there), ["y", "z"]);
@@ -422,13 +436,13 @@ fn a_clear_takes_what_it_saw_and_leaves_concurrent_adds() {
 
 #[test]
 fn a_row_outside_its_page_and_a_dot_outside_its_context_are_found_out() {
-    let mut set = Set::default();
+    let mut set = Rows::default();
     ["x", "y"].iter().for_each(|name| drop(apply(&mut set, 0, &add(name))));
     let mut sound = page(&set, None, Some(&b"x".to_vec()));
-    assert!(Object::Set(sound.clone()).is_canonical());
+    assert!(Object::Set(Set(sound.clone())).is_canonical());
     let row = set.rows[b"y".as_slice()].clone();
     sound.rows.insert(b"y".to_vec(), row);
-    assert!(!Object::Set(sound).is_canonical());
+    assert!(!Object::Set(Set(sound)).is_canonical());
     set.context = CausalContext::new();
-    assert!(!Object::Set(set).is_canonical());
+    assert!(!Object::Set(Set(set)).is_canonical());
 }
