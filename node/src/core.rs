@@ -144,6 +144,7 @@ impl<S: Store> Core<S> {
             Input::Members(members) => {
                 self.view.members = members;
                 self.meet();
+                self.coordinator.members_changed(&self.view);
                 self.replica.members_changed(&self.view, now);
             }
             Input::Tick => {
@@ -163,8 +164,7 @@ impl<S: Store> Core<S> {
         own.chain(self.coordinator.deadline()).chain(self.replica.deadline()).min()
     }
 
-    /// Ends the node in order: sync the store up to the returned batch, then drop the core. No
-    /// step may follow.
+    /// Ends the node in order: sync up to the returned batch, then drop it; no step may follow.
     pub fn close(&mut self) -> Lsn {
         self.halted = true;
         self.replica.written()

@@ -306,3 +306,63 @@ fn bytes_to_a_peer_for_one_add_do_not_grow_with_the_set() {
     }
     assert!(costs[1] <= costs[0] + 16, "{costs:?}");
 }
+
+/// Cuts node 0 off from all others; gossip has not noticed.
+fn cut_off_unnoticed(count: usize) -> Cluster {
+    let mut cluster = Cluster::new(count);
+    cluster.cut = (1..count).flat_map(|other| [(0, other), (other, 0)]).collect();
+    // One request each way is what a node needs to learn it by.
+    for at in 0..count {
+        for key in 0..20 {
+            cluster.begin(
+                at,
+                Request::Read {
+                    object: object(TypeTag::Kv, &format!("probe{key}")),
+                    query: ReadQuery::Whole,
+                    options: r(3),
+                },
+            );
+        }
+    }
+    cluster.pass(400);
+    cluster
+}
+
+/// Promise 6, in the seconds in which gossip still calls alive what is cut off.
+#[test]
+fn a_node_cut_off_accepts_writes_before_gossip_has_noticed() {
+    let mut cluster = cut_off_unnoticed(5);
+    let mut stood_in = 0;
+    for key in 0..40 {
+        let acks = acked(write(&mut cluster, 0, &format!("c{key}"), add(1), w(1))).acks;
+        assert_eq!(acks.owners + acks.hints, 1);
+        stood_in += acks.hints;
+    }
+    assert!(stood_in > 5, "two in five keys belong to others: {stood_in}");
+    cluster.heal();
+    for key in 0..40 {
+        let got = result(read(&mut cluster, 1, TypeTag::Counter, &format!("c{key}"), r(3)));
+        assert_eq!(values(&got), ["1"]);
+    }
+}
+
+#[test]
+fn the_others_pass_over_a_silent_owner_before_gossip_has_noticed() {
+    let mut cluster = cut_off_unnoticed(5);
+    for key in 0..40 {
+        let at = 1 + key % 4;
+        let key = format!("c{key}");
+        acked(write(&mut cluster, at, &key, add(1), Options::default()));
+        acked(write(&mut cluster, at, &key, add(1), w(1)));
+    }
+    cluster.heal();
+    for key in 0..40 {
+        let got = result(read(&mut cluster, 0, TypeTag::Counter, &format!("c{key}"), r(3)));
+        assert_eq!(values(&got), ["2"]);
+    }
+    // It answers again, so it applies again.
+    for key in 0..40 {
+        let acks = acked(write(&mut cluster, 1, &format!("c{key}"), add(1), w(3))).acks;
+        assert_eq!((acks.owners, acks.hints), (3, 0));
+    }
+}

@@ -87,12 +87,18 @@ impl Cluster {
         (0..self.names.len()).filter(|at| !self.down.contains(at)).collect()
     }
 
-    /// One request at one node; lets time pass until it is answered.
-    pub fn ask(&mut self, at: usize, request: Request) -> Reply {
+    /// One request at one node, whose answer nobody waits for.
+    pub fn begin(&mut self, at: usize, request: Request) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.step(at, Input::Client(id, request));
         self.run();
+        id
+    }
+
+    /// One request at one node; lets time pass until it is answered.
+    pub fn ask(&mut self, at: usize, request: Request) -> Reply {
+        let id = self.begin(at, request);
         for _ in 0..1_000 {
             if let Some(reply) = self.replies.remove(&id) {
                 return reply;
