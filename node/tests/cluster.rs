@@ -236,6 +236,25 @@ fn what_a_crash_of_the_coordinator_left_unsaid_is_found_by_comparison() {
 }
 
 #[test]
+fn what_a_dead_coordinator_left_unsaid_is_found_while_it_is_dead() {
+    // No comparison is due for an hour.
+    let mut cluster = Cluster::with(4, |config| config.exchange_ms = 3_600_000);
+    cluster.pass(5_000);
+    cluster.cut = (1..4).flat_map(|to| [(0, to), (3, to)]).filter(|(a, b)| a != b).collect();
+    cluster.cut.remove(&(0, 1));
+    for at in 0..20 {
+        let object = object(TypeTag::Counter, &format!("c{at}"));
+        cluster.begin(0, Request::Write { object, op: add(1), options: w(1) });
+    }
+    cluster.down.insert(0);
+    cluster.cut.clear();
+    assert!(!cluster.differences_of(&[1, 2, 3]).is_empty());
+    cluster.gossip();
+    cluster.pass(2_000);
+    assert_eq!(cluster.differences_of(&[1, 2, 3]), []);
+}
+
+#[test]
 fn an_unclean_stop_gives_the_node_a_new_actor() {
     let mut cluster = Cluster::new(3);
     acked(write(&mut cluster, 0, "c", add(1), w(3)));

@@ -158,11 +158,15 @@ impl<S: Store> Replica<S> {
         self.hints.next_us = (!self.hints.pending.is_empty()).then_some(now.mono_us + retry_us);
     }
 
-    /// Members changed: targets that came back get their hints at once.
+    /// Members changed: targets that came back get their hints at once. What a member that went
+    /// away had begun to spread nobody owes: those that are left compare.
     pub fn members_changed(&mut self, view: &View, now: Time) {
         let alive: BTreeSet<_> =
             view.members.iter().filter(|m| m.alive && m.id != view.me).map(|m| m.id).collect();
         let came_back: Vec<_> = alive.difference(&self.hints.alive).copied().collect();
+        if !self.hints.alive.is_subset(&alive) {
+            self.exchange_soon_with_all(view, &alive, now);
+        }
         self.hints.alive = alive;
         for node in came_back {
             self.hints.under_way.remove(&node);

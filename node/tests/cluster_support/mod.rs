@@ -139,12 +139,19 @@ impl Cluster {
 
     /// Objects that some owner lacks or that owners hold in different states.
     pub fn differences(&self) -> Vec<ObjectId> {
+        self.differences_of(&(0..self.names.len()).collect::<Vec<_>>())
+    }
+
+    /// The same among those owners that are `some` of the nodes.
+    pub fn differences_of(&self, some: &[usize]) -> Vec<ObjectId> {
         let audits: Vec<_> = self.cores.iter().map(|core| core.audit().unwrap()).collect();
         let layout = self.cores[0].layout().unwrap();
         let objects: BTreeSet<_> = audits.iter().flat_map(|audit| audit.keys()).collect();
         let differs = |object: &&&ObjectId| {
             let partition = starling_node::placement::partition_of(object);
-            let owners = (0..self.names.len())
+            let owners = some
+                .iter()
+                .copied()
                 .filter(|at| layout.owns(NodeId::of_name(&self.names[*at]), partition, 3));
             let states: BTreeSet<_> =
                 owners.map(|at| audits[at].get(**object).map_or(0, |audit| audit.digest)).collect();
