@@ -285,9 +285,10 @@ impl<S: Store> Core<S> {
     }
 
     fn deliver(&mut self, now: Time, from: NodeId, body: PeerBody) {
-        match is_answer(&body) {
-            true => self.coordinator.on_answer(&self.view, now, from, body),
-            false => self.replica.handle(&self.view, now, from, body),
+        if !is_answer(&body) {
+            self.replica.handle(&self.view, now, from, body);
+        } else if self.coordinator.on_answer(&self.view, now, from, body) {
+            self.replica.answers_again(from, now);
         }
     }
 
@@ -371,9 +372,7 @@ impl<S: Store> Core<S> {
     }
 
     fn meet(&mut self) {
-        let heard = |layout: &Arc<Layout>| {
-            layout.members.iter().all(|member| self.view.is_alive(member.id))
-        };
+        let heard = |layout: &Arc<Layout>| layout.members.iter().all(|m| self.view.is_alive(m.id));
         self.met |= self.view.layout.as_ref().is_some_and(heard);
     }
 

@@ -255,6 +255,25 @@ fn what_a_dead_coordinator_left_unsaid_is_found_while_it_is_dead() {
 }
 
 #[test]
+fn hints_lost_in_a_silence_are_sent_again_when_it_ends() {
+    let mut cluster = Cluster::with(3, |config| config.exchange_ms = 3_600_000);
+    cluster.pass(5_000);
+    // Gossip goes round the cut, so nobody is seen to go or to come back.
+    cluster.cut = [(0, 2), (2, 0)].into();
+    for at in 0..20 {
+        acked(write(&mut cluster, 0, &format!("k{at}"), put("v"), w(2)));
+    }
+    cluster.pass(2_000);
+    let owed = |cluster: &Cluster| cluster.cores[0].hints_pending();
+    assert!(owed(&cluster) >= 20);
+    cluster.cut.clear();
+    acked(write(&mut cluster, 0, "k", put("v"), w(3)));
+    cluster.pass(1_100);
+    assert_eq!(owed(&cluster), 0);
+    assert_eq!(cluster.differences(), []);
+}
+
+#[test]
 fn an_unclean_stop_gives_the_node_a_new_actor() {
     let mut cluster = Cluster::new(3);
     acked(write(&mut cluster, 0, "c", add(1), w(3)));

@@ -71,12 +71,12 @@ impl Coordinator {
     /// of the node's earlier starts.
     pub fn new(config: Config, first_op: u64) -> Self {
         Coordinator {
+            silence: Silence::new(u64::from(config.hedge_ms) * 1_000),
             config,
             next_op: first_op,
             ops: BTreeMap::new(),
             timers: BTreeSet::new(),
             open: 0,
-            silence: Silence::default(),
             sends: Vec::new(),
             replies: Vec::new(),
             metrics: Metrics::default(),
@@ -118,8 +118,15 @@ impl Coordinator {
         }
     }
 
-    /// Takes an answer to one of this coordinator's messages.
-    pub fn on_answer(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
+    /// Takes an answer to one of this coordinator's messages. Whether it ends a silence, in which
+    /// other messages may have been lost.
+    pub fn on_answer(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) -> bool {
+        let was_silent = self.silence.answered(from, now.mono_us);
+        self.advance(view, now, from, body);
+        was_silent
+    }
+
+    fn advance(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         let op = match &body {
             PeerBody::Applied { op, .. }
             | PeerBody::AppliedDurable { op }
@@ -128,7 +135,6 @@ impl Coordinator {
             | PeerBody::Inspected { op, .. } => *op,
             _ => return,
         };
-        self.silence.answered(from);
         // An answer to an operation that is over needs nothing.
         let Some(mut state) = self.take(op) else { return };
         let mut doing = Doing::default();
@@ -336,10 +342,6 @@ impl Coordinator {
         self.sends.extend(sends);
     }
 
-    fn silent(&self, now: Time) -> BTreeSet<NodeId> {
-        self.silence.peers(now.mono_us, u64::from(self.config.hedge_ms) * 1_000)
-    }
-
     fn start_write(
         &mut self,
         view: &View,
@@ -371,13 +373,13 @@ impl Coordinator {
         let list = view.preference(object).ok_or_else(no_layout)?;
         let needs = write_needs(options, &bucket, list.owners().len())?;
         let deadline_us = now.mono_us + u64::from(timeout) * 1_000;
-        let hedge_us = u64::from(self.config.hedge_ms) * 1_000;
+        let hedge_us = self.silence.hedge_us;
         let sloppy = bucket.sloppy;
         let mutant = write::Mutants {
             ack_before_w: self.config.is_mutant(Mutant::AckBeforeW),
             deadline_as_failure: self.config.is_mutant(Mutant::DeadlineAsFailure),
         };
-        let silent = self.silent(now);
+        let silent = self.silence.peers(now.mono_us);
         Ok(write::Terms {
             request,
             respond,
@@ -420,9 +422,9 @@ impl Coordinator {
             needs,
             resolve: bucket.resolve,
             list,
-            silent: self.silent(now),
+            silent: self.silence.peers(now.mono_us),
             deadline_us: now.mono_us + u64::from(timeout) * 1_000,
-            hedge_us: u64::from(self.config.hedge_ms) * 1_000,
+            hedge_us: self.silence.hedge_us,
             count_not_found: self.config.is_mutant(Mutant::CountNotFound),
         };
         let read = Read::begin(view, now.mono_us, op, object, query, terms, &mut doing)

@@ -15,12 +15,19 @@ use std::collections::{BTreeMap, BTreeSet};
 const HEDGES: u64 = 3;
 
 /// Peers that owe an answer; at most one entry a member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Silence {
+    /// The wait for a hedge, µs.
+    pub(super) hedge_us: u64,
     since_us: BTreeMap<NodeId, u64>,
 }
 
 impl Silence {
+    /// Nobody owes anything.
+    pub(super) fn new(hedge_us: u64) -> Silence {
+        Silence { hedge_us, since_us: BTreeMap::new() }
+    }
+
     /// A message goes out to another node.
     pub(super) fn sent(&mut self, to: NodeId, body: &PeerBody, now_us: u64) {
         let asks =
@@ -30,9 +37,9 @@ impl Silence {
         }
     }
 
-    /// A node has answered some request.
-    pub(super) fn answered(&mut self, from: NodeId) {
-        self.since_us.remove(&from);
+    /// A node has answered some request. Whether it was silent before.
+    pub(super) fn answered(&mut self, from: NodeId, now_us: u64) -> bool {
+        self.since_us.remove(&from).is_some_and(|since_us| self.is_long(since_us, now_us))
     }
 
     /// Members changed: one that is away is not asked, and begins anew when it is back.
@@ -41,9 +48,12 @@ impl Silence {
     }
 
     /// The peers that are silent.
-    pub(super) fn peers(&self, now_us: u64, hedge_us: u64) -> BTreeSet<NodeId> {
-        let is_silent = |since_us: &u64| now_us.saturating_sub(*since_us) > HEDGES * hedge_us;
-        let silent = self.since_us.iter().filter(|(_, since_us)| is_silent(since_us));
+    pub(super) fn peers(&self, now_us: u64) -> BTreeSet<NodeId> {
+        let silent = self.since_us.iter().filter(|(_, since_us)| self.is_long(**since_us, now_us));
         silent.map(|(node, _)| *node).collect()
+    }
+
+    fn is_long(&self, since_us: u64, now_us: u64) -> bool {
+        now_us.saturating_sub(since_us) > HEDGES * self.hedge_us
     }
 }
