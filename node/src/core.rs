@@ -145,6 +145,7 @@ impl<S: Store> Core<S> {
             Input::Members(members) => {
                 self.view.members = members;
                 self.meet();
+                self.coordinator.members_changed(&self.view);
                 self.replica.members_changed(&self.view, now);
             }
             Input::Tick => {
@@ -164,8 +165,7 @@ impl<S: Store> Core<S> {
         own.chain(self.coordinator.deadline()).chain(self.replica.deadline()).min()
     }
 
-    /// Ends the node in order: sync the store up to the returned batch, then drop the core. No
-    /// step may follow.
+    /// Ends the node in order: sync up to the returned batch, then drop it; no step may follow.
     pub fn close(&mut self) -> Lsn {
         self.halted = true;
         self.replica.written()
@@ -286,9 +286,10 @@ impl<S: Store> Core<S> {
     }
 
     fn deliver(&mut self, now: Time, from: NodeId, body: PeerBody) {
-        match is_answer(&body) {
-            true => self.coordinator.on_answer(&self.view, now, from, body),
-            false => self.replica.handle(&self.view, now, from, body),
+        if !is_answer(&body) {
+            self.replica.handle(&self.view, now, from, body);
+        } else if self.coordinator.on_answer(&self.view, now, from, body) {
+            self.replica.answers_again(from, now);
         }
     }
 
@@ -372,9 +373,7 @@ impl<S: Store> Core<S> {
     }
 
     fn meet(&mut self) {
-        let heard = |layout: &Arc<Layout>| {
-            layout.members.iter().all(|member| self.view.is_alive(member.id))
-        };
+        let heard = |layout: &Arc<Layout>| layout.members.iter().all(|m| self.view.is_alive(m.id));
         self.met |= self.view.layout.as_ref().is_some_and(heard);
     }
 

@@ -237,6 +237,44 @@ fn what_a_crash_of_the_coordinator_left_unsaid_is_found_by_comparison() {
 }
 
 #[test]
+fn what_a_dead_coordinator_left_unsaid_is_found_while_it_is_dead() {
+    // No comparison is due for an hour.
+    let mut cluster = Cluster::with(4, |config| config.exchange_ms = 3_600_000);
+    cluster.pass(5_000);
+    cluster.cut = (1..4).flat_map(|to| [(0, to), (3, to)]).filter(|(a, b)| a != b).collect();
+    cluster.cut.remove(&(0, 1));
+    for at in 0..20 {
+        let object = object(TypeTag::Counter, &format!("c{at}"));
+        cluster.begin(0, Request::Write { object, op: add(1), options: w(1) });
+    }
+    cluster.down.insert(0);
+    cluster.cut.clear();
+    assert!(!cluster.differences_of(&[1, 2, 3]).is_empty());
+    cluster.gossip();
+    cluster.pass(2_000);
+    assert_eq!(cluster.differences_of(&[1, 2, 3]), []);
+}
+
+#[test]
+fn hints_lost_in_a_silence_are_sent_again_when_it_ends() {
+    let mut cluster = Cluster::with(3, |config| config.exchange_ms = 3_600_000);
+    cluster.pass(5_000);
+    // Gossip goes round the cut, so nobody is seen to go or to come back.
+    cluster.cut = [(0, 2), (2, 0)].into();
+    for at in 0..20 {
+        acked(write(&mut cluster, 0, &format!("k{at}"), put("v"), w(2)));
+    }
+    cluster.pass(2_000);
+    let owed = |cluster: &Cluster| cluster.cores[0].hints_pending();
+    assert!(owed(&cluster) >= 20);
+    cluster.cut.clear();
+    acked(write(&mut cluster, 0, "k", put("v"), w(3)));
+    cluster.pass(1_100);
+    assert_eq!(owed(&cluster), 0);
+    assert_eq!(cluster.differences(), []);
+}
+
+#[test]
 fn an_unclean_stop_gives_the_node_a_new_actor() {
     let mut cluster = Cluster::new(3);
     acked(write(&mut cluster, 0, "c", add(1), w(3)));
@@ -306,4 +344,64 @@ fn bytes_to_a_peer_for_one_add_do_not_grow_with_the_set() {
         acked(write(&mut cluster, 0, "s", update(&[], &["one more"]), w(3)));
     }
     assert!(costs[1] <= costs[0] + 16, "{costs:?}");
+}
+
+/// Cuts node 0 off from all others; gossip has not noticed.
+fn cut_off_unnoticed(count: usize) -> Cluster {
+    let mut cluster = Cluster::new(count);
+    cluster.cut = (1..count).flat_map(|other| [(0, other), (other, 0)]).collect();
+    // One request each way is what a node needs to learn it by.
+    for at in 0..count {
+        for key in 0..20 {
+            cluster.begin(
+                at,
+                Request::Read {
+                    object: object(TypeTag::Kv, &format!("probe{key}")),
+                    query: ReadQuery::Whole,
+                    options: r(3),
+                },
+            );
+        }
+    }
+    cluster.pass(400);
+    cluster
+}
+
+/// Promise 6, in the seconds in which gossip still calls alive what is cut off.
+#[test]
+fn a_node_cut_off_accepts_writes_before_gossip_has_noticed() {
+    let mut cluster = cut_off_unnoticed(5);
+    let mut stood_in = 0;
+    for key in 0..40 {
+        let acks = acked(write(&mut cluster, 0, &format!("c{key}"), add(1), w(1))).acks;
+        assert_eq!(acks.owners + acks.hints, 1);
+        stood_in += acks.hints;
+    }
+    assert!(stood_in > 5, "two in five keys belong to others: {stood_in}");
+    cluster.heal();
+    for key in 0..40 {
+        let got = result(read(&mut cluster, 1, TypeTag::Counter, &format!("c{key}"), r(3)));
+        assert_eq!(values(&got), ["1"]);
+    }
+}
+
+#[test]
+fn the_others_pass_over_a_silent_owner_before_gossip_has_noticed() {
+    let mut cluster = cut_off_unnoticed(5);
+    for key in 0..40 {
+        let at = 1 + key % 4;
+        let key = format!("c{key}");
+        acked(write(&mut cluster, at, &key, add(1), Options::default()));
+        acked(write(&mut cluster, at, &key, add(1), w(1)));
+    }
+    cluster.heal();
+    for key in 0..40 {
+        let got = result(read(&mut cluster, 0, TypeTag::Counter, &format!("c{key}"), r(3)));
+        assert_eq!(values(&got), ["2"]);
+    }
+    // It answers again, so it applies again.
+    for key in 0..40 {
+        let acks = acked(write(&mut cluster, 1, &format!("c{key}"), add(1), w(3))).acks;
+        assert_eq!((acks.owners, acks.hints), (3, 0));
+    }
 }

@@ -279,6 +279,43 @@ async fn a_peer_that_comes_back_is_connected_to_again() {
     assert_eq!(bob.next().await.1, note(3));
 }
 
+/// A peer that waits long between attempts, and has failed to reach bob, who is there again.
+async fn failed_and_back() -> (End, End) {
+    let limits = PeerLimits { retry_max: Duration::from_secs(600), ..PeerLimits::default() };
+    let ada = End::with("ada", KEY, "127.0.0.1:0".parse().expect("an address"), limits).await;
+    let bob = End::new("bob", KEY).await;
+    let addr = bob.addr;
+    bob.listening.abort();
+    drop(bob);
+    ada.knows("bob", addr);
+    until("an attempt has failed", || {
+        ada.peers.send(NodeId::of_name("bob"), &note(1));
+        ada.stats("bob").dropped > 0
+    })
+    .await;
+    (ada, End::with("bob", KEY, addr, PeerLimits::default()).await)
+}
+
+#[tokio::test]
+async fn a_peer_that_gossip_calls_alive_again_is_sent_to_at_once() {
+    let (ada, bob) = failed_and_back().await;
+    let away = Member { alive: false, ..member("bob", bob.addr) };
+    ada.peers.update(&MembershipView::new(vec![away]));
+    ada.knows("bob", bob.addr);
+    ada.peers.send(NodeId::of_name("bob"), &note(2));
+    assert_eq!(bob.next().await.1, note(2));
+}
+
+#[tokio::test]
+async fn a_peer_that_connects_is_answered_at_once() {
+    let (ada, bob) = failed_and_back().await;
+    bob.knows("ada", ada.addr);
+    bob.peers.send(NodeId::of_name("ada"), &note(2));
+    assert_eq!(ada.next().await.1, note(2));
+    ada.peers.send(NodeId::of_name("bob"), &note(3));
+    assert_eq!(bob.next().await.1, note(3));
+}
+
 #[tokio::test]
 async fn queues_and_connections_are_bounded() {
     let limits = PeerLimits {

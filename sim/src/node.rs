@@ -189,6 +189,11 @@ impl Node {
         self.view.iter().filter(|member| member.alive).count()
     }
 
+    /// Whether gossip calls that node alive here.
+    pub fn hears(&self, node: NodeId) -> bool {
+        self.view.is_alive(node)
+    }
+
     /// Objects known to be damaged and not mended; of a node that is down, none that it could tell.
     pub fn damaged(&self) -> u64 {
         self.core().map_or(0, Core::damaged)

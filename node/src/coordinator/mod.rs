@@ -4,6 +4,7 @@
 mod explain;
 mod quorum;
 mod read;
+mod silence;
 mod write;
 
 use crate::cluster::{BUCKETS, View};
@@ -15,8 +16,9 @@ use crate::wire::api::{Failure, Options, Quorum, ReadQuery, Reply, Request, Requ
 use crate::wire::codec;
 use crate::wire::peer::{OpId, PeerBody};
 use explain::Explain;
-use quorum::{ReadNeeds, check_bucket, read_needs, timeout_ms, write_needs};
+use quorum::{ReadNeeds, check_bucket, no_layout, read_needs, timeout_ms, write_needs};
 use read::Read;
+use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
 use write::{Doing, Respond, Write};
 
@@ -32,6 +34,7 @@ pub struct Coordinator {
     timers: BTreeSet<(u64, OpId)>,
     /// Requests not answered yet.
     open: usize,
+    silence: Silence,
     pub(crate) sends: Vec<(NodeId, PeerBody)>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
     pub(crate) metrics: Metrics,
@@ -68,6 +71,7 @@ impl Coordinator {
     /// of the node's earlier starts.
     pub fn new(config: Config, first_op: u64) -> Self {
         Coordinator {
+            silence: Silence::new(u64::from(config.hedge_ms) * 1_000),
             config,
             next_op: first_op,
             ops: BTreeMap::new(),
@@ -114,8 +118,15 @@ impl Coordinator {
         }
     }
 
-    /// Takes an answer to one of this coordinator's messages.
-    pub fn on_answer(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
+    /// Takes an answer to one of this coordinator's messages. Whether it ends a silence, in which
+    /// other messages may have been lost.
+    pub fn on_answer(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) -> bool {
+        let was_silent = self.silence.answered(from, now.mono_us);
+        self.advance(view, now, from, body);
+        was_silent
+    }
+
+    fn advance(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         let op = match &body {
             PeerBody::Applied { op, .. }
             | PeerBody::AppliedDurable { op }
@@ -169,6 +180,11 @@ impl Coordinator {
             }
             self.go_on(view, now, op, state, doing, outcome);
         }
+    }
+
+    /// Members or their liveness changed.
+    pub fn members_changed(&mut self, view: &View) {
+        self.silence.members_changed(view);
     }
 
     /// When `tick` is next due, µs.
@@ -234,7 +250,7 @@ impl Coordinator {
         outcome: Option<read::Outcome>,
     ) {
         self.metrics.add(Metric::Hedges, doing.hedges);
-        self.sends.extend(doing.sends);
+        self.send(view, now, doing.sends);
         let request = match &state {
             Op::Write(write) => write.request,
             Op::Read(_, After::Answer(request) | After::Remove { request, .. }) => *request,
@@ -318,12 +334,20 @@ impl Coordinator {
             return self.begin_read(view, now, object, query, &reading, after, true);
         }
         let terms = self.terms(view, now, &object, &options, request, Respond::Written)?;
-        self.start_write(view, object, op, terms)
+        self.start_write(view, now, object, op, terms)
+    }
+
+    fn send(&mut self, view: &View, now: Time, sends: Vec<(NodeId, PeerBody)>) {
+        for (to, body) in sends.iter().filter(|(to, _)| *to != view.me) {
+            self.silence.sent(*to, body, now.mono_us);
+        }
+        self.sends.extend(sends);
     }
 
     fn start_write(
         &mut self,
         view: &View,
+        now: Time,
         object: ObjectId,
         action: ObjectOp,
         terms: write::Terms,
@@ -332,7 +356,7 @@ impl Coordinator {
         let mut doing = Doing::default();
         let write = Write::begin(view, op, object, action, terms, &mut doing)
             .inspect_err(|_| self.metrics.count(Metric::WritesUnavailable))?;
-        self.sends.extend(doing.sends);
+        self.send(view, now, doing.sends);
         self.keep(op, Op::Write(Box::new(write)));
         Ok(())
     }
@@ -351,13 +375,24 @@ impl Coordinator {
         let list = view.preference(object).ok_or_else(no_layout)?;
         let needs = write_needs(options, &bucket, list.owners().len())?;
         let deadline_us = now.mono_us + u64::from(timeout) * 1_000;
-        let hedge_us = u64::from(self.config.hedge_ms) * 1_000;
+        let hedge_us = self.silence.hedge_us;
         let sloppy = bucket.sloppy;
         let mutant = write::Mutants {
             ack_before_w: self.config.is_mutant(Mutant::AckBeforeW),
             deadline_as_failure: self.config.is_mutant(Mutant::DeadlineAsFailure),
         };
-        Ok(write::Terms { request, respond, needs, sloppy, list, deadline_us, hedge_us, mutant })
+        let silent = self.silence.peers(now.mono_us);
+        Ok(write::Terms {
+            request,
+            respond,
+            needs,
+            sloppy,
+            list,
+            silent,
+            deadline_us,
+            hedge_us,
+            mutant,
+        })
     }
 
     #[allow(clippy::too_many_arguments)] // One caller for clients, one for removals.
@@ -389,13 +424,14 @@ impl Coordinator {
             needs,
             resolve: bucket.resolve,
             list,
+            silent: self.silence.peers(now.mono_us),
             deadline_us: now.mono_us + u64::from(timeout) * 1_000,
-            hedge_us: u64::from(self.config.hedge_ms) * 1_000,
+            hedge_us: self.silence.hedge_us,
             count_not_found: self.config.is_mutant(Mutant::CountNotFound),
         };
         let read = Read::begin(view, now.mono_us, op, object, query, terms, &mut doing)
             .inspect_err(|_| self.metrics.count(Metric::ReadsUnavailable))?;
-        self.sends.extend(doing.sends);
+        self.send(view, now, doing.sends);
         self.keep(op, Op::Read(Box::new(read), after));
         Ok(())
     }
@@ -412,7 +448,7 @@ impl Coordinator {
             unreachable!("only removals read as far as reachable")
         };
         let terms = self.terms(view, now, &object, &options, request, Respond::Written)?;
-        self.start_write(view, object, op, terms)
+        self.start_write(view, now, object, op, terms)
     }
 
     fn begin_explain(
@@ -458,13 +494,6 @@ impl Coordinator {
         });
         let respond = Respond::Bucket(props.unwrap_or_else(|| view.default_bucket.clone()));
         let terms = self.terms(view, now, &object, &options, request, respond)?;
-        self.start_write(view, object, action, terms)
+        self.start_write(view, now, object, action, terms)
     }
-}
-
-fn no_layout() -> Failure {
-    Failure::Unavailable(
-        "the cluster has no layout yet: run `starling cluster apply` when its members have met"
-            .into(),
-    )
 }

@@ -71,6 +71,14 @@ pub(super) fn timeout_ms(options: &Options, default: u32) -> Result<u32, Failure
     }
 }
 
+/// What every request is told before there are owners.
+pub(super) fn no_layout() -> Failure {
+    Failure::Unavailable(
+        "the cluster has no layout yet: run `starling cluster apply` when its members have met"
+            .into(),
+    )
+}
+
 fn replicas_for(
     parameter: &'static str,
     quorum: Option<Quorum>,

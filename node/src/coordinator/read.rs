@@ -14,7 +14,7 @@ use crate::placement::PreferenceList;
 use crate::replica::digest_of_small;
 use crate::wire::api::{Failure, ReadQuery, ReadResult};
 use crate::wire::peer::{Answer, OpId, PeerBody, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A read under way.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(super) struct Terms {
     pub(super) needs: ReadNeeds,
     pub(super) resolve: Resolve,
     pub(super) list: PreferenceList,
+    pub(super) silent: BTreeSet<NodeId>,
     pub(super) deadline_us: u64,
     pub(super) hedge_us: u64,
     pub(super) count_not_found: bool,
@@ -70,10 +71,11 @@ impl Read {
         terms: Terms,
         doing: &mut Doing,
     ) -> Result<Read, Failure> {
-        let Terms { needs, resolve, list, deadline_us, hedge_us, count_not_found } = terms;
+        let Terms { needs, resolve, list, silent, .. } = terms;
+        let Terms { deadline_us, hedge_us, count_not_found, .. } = terms;
         let alive = |nodes: &[NodeId]| -> Vec<NodeId> {
             let mut alive: Vec<_> = nodes.iter().filter(|n| view.is_alive(**n)).copied().collect();
-            alive.sort_by_key(|node| *node != view.me);
+            alive.sort_by_key(|node| (*node != view.me, silent.contains(node)));
             alive
         };
         let owners = alive(list.owners());

@@ -1,7 +1,8 @@
 //! One write: applied at the first live replica, joined at the rest, acknowledged at W.
 //!
 //! The operation is applied exactly once: if the replica it was sent to does not answer, the
-//! outcome is unknown and nobody else is asked. The delta may go anywhere any number of times.
+//! outcome is unknown and nobody else is asked. So it is not sent to a replica that owes answers
+//! while another one may apply it. The delta may go anywhere any number of times.
 //! Owners that do not have it in the end are owed it: a mark on a stand-in, or where there is
 //! none on a replica that has the write.
 
@@ -50,6 +51,8 @@ pub(super) struct Write {
     needs: WriteNeeds,
     sloppy: bool,
     list: PreferenceList,
+    /// Peers that owed answers when the write began: the last choice.
+    silent: BTreeSet<NodeId>,
     hedge_us: u64,
     hedged: bool,
     timer_us: u64,
@@ -95,6 +98,7 @@ pub(super) struct Terms {
     pub(super) needs: WriteNeeds,
     pub(super) sloppy: bool,
     pub(super) list: PreferenceList,
+    pub(super) silent: BTreeSet<NodeId>,
     pub(super) deadline_us: u64,
     pub(super) hedge_us: u64,
     pub(super) mutant: Mutants,
@@ -120,6 +124,7 @@ impl Write {
             needs: terms.needs,
             sloppy: terms.sloppy,
             list: terms.list,
+            silent: terms.silent,
             hedge_us: terms.hedge_us,
             hedged: false,
             timer_us: terms.deadline_us,
@@ -169,19 +174,29 @@ impl Write {
             self.list.owners().iter().filter(|node| !alive.contains(node)).copied().collect();
         let spare = self.list.stand_ins().iter().filter(|_| self.sloppy).filter(usable);
         let mut spare: Vec<NodeId> = spare.copied().collect();
+        spare.sort_by_key(|node| self.silent.contains(node));
         let own = |nodes: &[NodeId]| nodes.contains(&view.me).then_some(view.me);
         let owners_alive = alive.len();
         let reachable = owners_alive + spare.len().min(away.len());
         let mut stand_ins: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
         let mut applier_covers = Vec::new();
         let mut away = away.into_iter();
-        let applier = match own(&alive).or(alive.first().copied()) {
+        let heard = |nodes: &[NodeId]| nodes.iter().find(|n| !self.silent.contains(n)).copied();
+        let stand_in = own(&spare).or(heard(&spare)).or(spare.first().copied());
+        let applier = match own(&alive).or(heard(&alive)) {
             Some(owner) => owner,
             None => {
+                // All owners that are called alive are silent, or there are none. One that is
+                // covered by a stand-in is not asked, so none is where owners must acknowledge.
                 let nobody = || Failure::Unavailable("no replica can be reached".into());
-                let chosen = own(&spare).or(spare.first().copied()).ok_or_else(nobody)?;
-                spare.retain(|node| *node != chosen);
-                applier_covers.extend(away.next());
+                let better =
+                    stand_in.filter(|node| heard(&[*node]).is_some() && self.needs.pw == 0);
+                let first = alive.first().copied();
+                let chosen = better.or(first).or(stand_in).ok_or_else(nobody)?;
+                if Some(chosen) != first {
+                    spare.retain(|node| *node != chosen);
+                    applier_covers.extend(away.next().or(first));
+                }
                 chosen
             }
         };
@@ -406,7 +421,9 @@ impl Write {
                     && !self.copies.contains_key(node)
                     && !self.refused.contains(node)
             };
-            let Some(stand_in) = self.list.stand_ins().iter().find(unused).copied() else { return };
+            let unused = self.list.stand_ins().iter().filter(unused);
+            let unused = unused.min_by_key(|node| self.silent.contains(node));
+            let Some(stand_in) = unused.copied() else { return };
             doing.hedges += 1;
             self.join_at(stand_in, vec![owner], op, doing);
         }

@@ -17,7 +17,7 @@ use crate::store::{Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::peer::{PeerBody, TreeRoot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::Xxh3;
 
 /// Objects listed in one message.
@@ -26,6 +26,8 @@ const LIST_MAX: usize = 1_024;
 const STATE_BYTES_MAX: usize = 4 << 20;
 /// A round that was cut short is followed by the next one after so long, µs.
 const SOON_US: u64 = 1_000_000;
+/// Between rounds with several peers that are to come soon, µs.
+const APART_US: u64 = 10_000;
 /// Sets of more members travel by pages.
 const WHOLE_ROWS_MAX: u64 = 256;
 
@@ -57,6 +59,21 @@ impl<S: Store> Replica<S> {
         let due = now.mono_us + SOON_US;
         let next = self.exchange.next_us.entry(peer).or_insert(due);
         *next = (*next).min(due);
+    }
+
+    /// Compares with all of `peers` soon, each node in another order, so that no peer is asked by
+    /// all at once.
+    pub(super) fn exchange_soon_with_all(
+        &mut self,
+        view: &View,
+        peers: &BTreeSet<NodeId>,
+        now: Time,
+    ) {
+        let from_here = peers.range(view.me..).chain(peers.range(..view.me));
+        for (rank, peer) in from_here.enumerate() {
+            let later = Time { mono_us: now.mono_us + rank as u64 * APART_US, ..now };
+            self.exchange_soon(*peer, later);
+        }
     }
 
     /// Begins the rounds that are due.

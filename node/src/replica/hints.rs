@@ -39,6 +39,7 @@ pub(super) struct Hints {
 #[derive(Debug)]
 struct UnderWay {
     batch: u64,
+    sent_us: u64,
     give_up_us: u64,
     /// Key and bytes of each mark as sent.
     marks: Vec<(Vec<u8>, Vec<u8>)>,
@@ -158,11 +159,15 @@ impl<S: Store> Replica<S> {
         self.hints.next_us = (!self.hints.pending.is_empty()).then_some(now.mono_us + retry_us);
     }
 
-    /// Members changed: targets that came back get their hints at once.
+    /// Members changed: targets that came back get their hints at once. What a member that went
+    /// away had begun to spread nobody owes: those that are left compare.
     pub fn members_changed(&mut self, view: &View, now: Time) {
         let alive: BTreeSet<_> =
             view.members.iter().filter(|m| m.alive && m.id != view.me).map(|m| m.id).collect();
         let came_back: Vec<_> = alive.difference(&self.hints.alive).copied().collect();
+        if !self.hints.alive.is_subset(&alive) {
+            self.exchange_soon_with_all(view, &alive, now);
+        }
         self.hints.alive = alive;
         for node in came_back {
             self.hints.under_way.remove(&node);
@@ -171,6 +176,16 @@ impl<S: Store> Replica<S> {
             }
             self.exchange_soon(node, now);
         }
+    }
+
+    /// A peer answers that was silent: what it was sent meanwhile is lost, unless its answer comes
+    /// within the interval of one retry.
+    pub fn answers_again(&mut self, node: NodeId, now: Time) {
+        let retry_us = u64::from(self.config.hint_retry_ms) * 1_000;
+        let Some(batch) = self.hints.under_way.get_mut(&node) else { return };
+        batch.give_up_us = batch.give_up_us.min(batch.sent_us + retry_us);
+        let due_us = batch.give_up_us.max(now.mono_us);
+        self.hints.next_us = self.hints.next_us.map(|next_us| next_us.min(due_us));
     }
 
     fn deliver_to(&mut self, view: &View, now: Time, target: NodeId) {
@@ -202,13 +217,13 @@ impl<S: Store> Replica<S> {
         self.hints.batches += 1;
         let batch = self.hints.batches;
         let patience_us = PATIENCE * u64::from(self.config.hint_retry_ms) * 1_000;
-        let give_up_us = now.mono_us + patience_us;
+        let (sent_us, give_up_us) = (now.mono_us, now.mono_us + patience_us);
         if items.is_empty() {
             // Nothing is left to say, as after a repair of the store.
             self.forget_marks(view, target, marks);
             return;
         }
-        self.hints.under_way.insert(target, UnderWay { batch, give_up_us, marks });
+        self.hints.under_way.insert(target, UnderWay { batch, sent_us, give_up_us, marks });
         self.send(target, PeerBody::Handoff { batch, items });
     }
 

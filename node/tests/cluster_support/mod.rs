@@ -89,12 +89,18 @@ impl Cluster {
         (0..self.names.len()).filter(|at| !self.down.contains(at)).collect()
     }
 
-    /// One request at one node; lets time pass until it is answered.
-    pub fn ask(&mut self, at: usize, request: Request) -> Reply {
+    /// One request at one node, whose answer nobody waits for.
+    pub fn begin(&mut self, at: usize, request: Request) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
         self.step(at, Input::Client(id, request));
         self.run();
+        id
+    }
+
+    /// One request at one node; lets time pass until it is answered.
+    pub fn ask(&mut self, at: usize, request: Request) -> Reply {
+        let id = self.begin(at, request);
         for _ in 0..1_000 {
             if let Some(reply) = self.replies.remove(&id) {
                 return reply;
@@ -135,12 +141,19 @@ impl Cluster {
 
     /// Objects that some owner lacks or that owners hold in different states.
     pub fn differences(&self) -> Vec<ObjectId> {
+        self.differences_of(&(0..self.names.len()).collect::<Vec<_>>())
+    }
+
+    /// The same among those owners that are `some` of the nodes.
+    pub fn differences_of(&self, some: &[usize]) -> Vec<ObjectId> {
         let audits: Vec<_> = self.cores.iter().map(|core| core.audit().unwrap()).collect();
         let layout = self.cores[0].layout().unwrap();
         let objects: BTreeSet<_> = audits.iter().flat_map(|audit| audit.keys()).collect();
         let differs = |object: &&&ObjectId| {
             let partition = starling_node::placement::partition_of(object);
-            let owners = (0..self.names.len())
+            let owners = some
+                .iter()
+                .copied()
                 .filter(|at| layout.owns(NodeId::of_name(&self.names[*at]), partition, 3));
             let states: BTreeSet<_> =
                 owners.map(|at| audits[at].get(**object).map_or(0, |audit| audit.digest)).collect();

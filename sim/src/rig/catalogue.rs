@@ -14,6 +14,8 @@ use crate::faults::{
 use crate::scenario::{Bucket, Cluster, Entry, Network, Scenario, Workload};
 
 const NODES: usize = 5;
+/// From a process's start until it gossips where nothing else runs, ms; see `docs/chaos.md`.
+pub const START_MS: u64 = 200;
 
 /// Times of a run, seconds.
 #[derive(Clone, Copy, Debug)]
@@ -155,8 +157,11 @@ pub fn scenario(name: &str, run: u64, times: Times) -> Option<Scenario> {
         about: (*about).into(),
         seed: run,
         seconds: times.seconds,
-        cluster: Cluster { zones: ["a", "b", "c", "a", "b"].map(str::to_owned).to_vec() },
-        network: Network { within_ms: 0.1, between_ms: 0.1 },
+        cluster: Cluster {
+            zones: ["a", "b", "c", "a", "b"].map(str::to_owned).to_vec(),
+            start_ms: START_MS,
+        },
+        network: Network { within_ms: 0.1, between_ms: 0.1, tcp: true },
         bucket: Bucket::default(),
         workload: Workload {
             clients: 10,

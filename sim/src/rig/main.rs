@@ -48,8 +48,10 @@ enum What {
     Run(Run),
     /// Names the faults of the list
     List,
-    /// Prints the table of what was run
-    Table(Common),
+    /// Prints the scenario of one run of a fault of the list, which the simulator takes too
+    Scenario(Print),
+    /// Prints the table of what was run, with `--simulator` beside what that one predicts
+    Table(Table),
     #[command(hide = true)]
     Inside { scenario: PathBuf, program: PathBuf, dir: PathBuf, report: PathBuf },
     #[command(hide = true)]
@@ -95,6 +97,27 @@ struct Run {
     file: PathBuf,
 }
 
+#[derive(Args)]
+struct Table {
+    #[command(flatten)]
+    common: Common,
+    /// What processes need to start again, for predictions, ms
+    #[arg(long, default_value_t = catalogue::START_MS)]
+    start_ms: u64,
+}
+
+#[derive(Args)]
+struct Print {
+    /// The fault
+    name: String,
+    /// Which run
+    #[arg(long, default_value_t = 0)]
+    run: u64,
+    /// As `--short` runs it
+    #[arg(long)]
+    short: bool,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::All(args) => all(&args),
@@ -105,6 +128,7 @@ fn main() -> ExitCode {
             }
             Ok(true)
         }
+        What::Scenario(args) => print(&args),
         What::Table(args) => table(&args),
         What::Inside { scenario, program, dir, report } => {
             inside(&scenario, &program, &dir, &report)
@@ -123,7 +147,7 @@ fn main() -> ExitCode {
 
 impl Common {
     fn times(&self) -> catalogue::Times {
-        if self.short { catalogue::SHORT } else { catalogue::LONG }
+        times(self.short)
     }
 
     fn plan(&self, jobs: usize) -> anyhow::Result<Plan> {
@@ -142,6 +166,17 @@ impl Common {
         std::fs::create_dir_all(&self.out)?;
         Results::open(&self.out.join("results.jsonl"), results::hash(&self.starling)?)
     }
+}
+
+fn times(short: bool) -> catalogue::Times {
+    if short { catalogue::SHORT } else { catalogue::LONG }
+}
+
+fn print(args: &Print) -> anyhow::Result<bool> {
+    let scenario = catalogue::scenario(&args.name, args.run, times(args.short));
+    let scenario = scenario.context("no such fault; see starling-chaos list")?;
+    print!("{}", toml::to_string(&scenario)?);
+    Ok(true)
 }
 
 fn all(args: &All) -> anyhow::Result<bool> {
@@ -171,8 +206,12 @@ fn run(args: &Run) -> anyhow::Result<bool> {
     Ok(report.is_clean())
 }
 
-fn table(args: &Common) -> anyhow::Result<bool> {
-    println!("{}", args.results()?.table(args.times().seconds));
+fn table(args: &Table) -> anyhow::Result<bool> {
+    let (common, mut results) = (&args.common, args.common.results()?);
+    if let Some(simulator) = &common.simulator {
+        many::predict_all(&mut results.reports, simulator, common.times(), args.start_ms)?;
+    }
+    println!("{}", results.table(common.times().seconds));
     Ok(true)
 }
 

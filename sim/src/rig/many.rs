@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -74,6 +75,28 @@ pub fn all(
     });
     bar.finish_and_clear();
     failed.into_inner().expect("nobody panics with it").map_or(Ok(()), Err)
+}
+
+/// Asks the simulator anew about runs of the list that were done; the file of results stays as it
+/// is.
+///
+/// # Errors
+/// The simulator fails.
+pub fn predict_all(
+    reports: &mut [Report],
+    simulator: &Path,
+    times: Times,
+    start_ms: u64,
+) -> anyhow::Result<()> {
+    for report in reports.iter_mut().filter(|report| report.seconds == times.seconds) {
+        let scenario = catalogue::scenario(&report.name, report.seed, times);
+        let Some(mut scenario) = scenario else { continue };
+        scenario.cluster.start_ms = start_ms;
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(toml::to_string(&scenario)?.as_bytes())?;
+        report.predicted = Some(predict(simulator, file.path())?);
+    }
+    Ok(())
 }
 
 fn say(bar: &ProgressBar, report: &Report) {

@@ -92,8 +92,13 @@ async fn inside(
     let cluster = Cluster::new(nodes);
     form(&cluster, program, nodes).await.context("starting the cluster")?;
     let begun = Instant::now();
-    let faults = spawn_blocking(move || breaker.go_through(begun).map(|()| breaker));
-    let watch = tokio::spawn(watch(cluster.clone(), scenario.clone(), begun));
+    let (over, is_over) = tokio::sync::oneshot::channel();
+    let faults = spawn_blocking(move || {
+        let gone = breaker.go_through(begun).map(|()| breaker);
+        let _ = over.send(()); // Nobody waits where there is no fault.
+        gone
+    });
+    let watch = tokio::spawn(watch(cluster.clone(), scenario.clone(), begun, is_over));
     let (load, seconds) = (&scenario.workload, scenario.seconds);
     let records = clients::run(load, nodes, scenario.seed, begun, seconds).await?;
     let mut breaker = faults.await??;
@@ -146,12 +151,15 @@ async fn watch(
     cluster: Cluster,
     scenario: Scenario,
     begun: Instant,
+    is_over: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<Option<f64>, String> {
     let Some(end_ms) = scenario.plan().iter().map(|fault| fault.until_ms).max() else {
         return Ok(None);
     };
     let end = begun + Duration::from_millis(end_ms);
     tokio::time::sleep_until(end.into()).await;
+    // What ends a fault may take a moment, such as a restart from another disk.
+    is_over.await.map_err(|_| "the faults could not be made".to_owned())?;
     let until = end + RECOVERY_MAX;
     cluster.calm(until).await?;
     let mut last = Instant::now();

@@ -78,15 +78,14 @@ impl Results {
         let reports: Vec<&Report> = self.reports.iter().filter(of_length).collect();
         let is_predicted = reports.iter().any(|report| report.predicted.is_some());
         let mut text = String::from(
-            "| fault | runs | operations | available | recovered, median (most) | lost | \
-             counters exact |",
+            "| fault | runs | operations | lost | counters exact | available | \
+             recovered, median (most) |",
         );
-        let more = [" available, predicted |", " recovered, predicted |"];
         if is_predicted {
-            text += &more.concat();
+            text += " available, predicted | ratio | recovered, predicted | ratio |";
         }
         text += "\n|---|---|---|---|---|---|---|";
-        text += if is_predicted { "---|---|\n" } else { "\n" };
+        text += if is_predicted { "---|---|---|---|\n" } else { "\n" };
         let listed = catalogue::names().map(str::to_owned);
         let others = reports.iter().map(|report| report.name.clone());
         let mut names: Vec<String> = Vec::new();
@@ -114,14 +113,21 @@ fn row(text: &mut String, name: &str, runs: &[&Report], is_predicted: bool) {
         (runs.iter().map(|run| &run.figures).collect(), predicted(runs));
     let _ = write!(
         text,
-        "| {name} | {} | {operations} | {} | {} | {lost} | {} |",
+        "| {name} | {} | {operations} | {lost} | {} | {} | {} |",
         runs.len(),
+        if exact { "yes" } else { "NO" },
         available(&is_ours),
         recovered(&is_ours),
-        if exact { "yes" } else { "NO" },
     );
     if is_predicted {
-        let _ = write!(text, " {} | {} |", available(&is_theirs), recovered(&is_theirs));
+        let _ = write!(
+            text,
+            " {} | {} | {} | {} |",
+            available(&is_theirs),
+            ratio(share(&is_ours), share(&is_theirs)),
+            recovered(&is_theirs),
+            ratio(median(&is_ours), median(&is_theirs)),
+        );
     }
     *text += "\n";
 }
@@ -132,19 +138,41 @@ fn predicted<'a>(runs: &[&'a Report]) -> Vec<&'a Figures> {
 
 /// The mean, in percent.
 fn available(figures: &[&Figures]) -> String {
+    share(figures).map_or("-".into(), |share| format!("{:.2} %", share * 100.0))
+}
+
+fn share(figures: &[&Figures]) -> Option<f64> {
     let shares: Vec<f64> = figures.iter().filter_map(|figures| figures.availability).collect();
-    match shares.len() {
-        0 => "-".into(),
-        count => format!("{:.2} %", shares.iter().sum::<f64>() / count as f64 * 100.0),
+    (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)
+}
+
+/// Times of recoveries that came, from the shortest.
+fn times(figures: &[&Figures]) -> Vec<f64> {
+    let mut took: Vec<f64> = figures.iter().filter_map(|figures| figures.recovery_s).collect();
+    took.sort_by(f64::total_cmp);
+    took
+}
+
+/// The median: of an even number the mean of the two in the middle.
+fn median(figures: &[&Figures]) -> Option<f64> {
+    let took = times(figures);
+    let (low, high) = (took.get(took.len().checked_sub(1)? / 2)?, took.get(took.len() / 2)?);
+    Some((low + high) / 2.0)
+}
+
+/// What was measured for one of what was predicted.
+fn ratio(ours: Option<f64>, theirs: Option<f64>) -> String {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}", ours / theirs),
+        _ => "-".into(),
     }
 }
 
 /// Median and most, seconds.
 fn recovered(figures: &[&Figures]) -> String {
-    let mut took: Vec<f64> = figures.iter().filter_map(|figures| figures.recovery_s).collect();
-    took.sort_by(f64::total_cmp);
+    let took = times(figures);
     let never = figures.len() - took.len();
-    match (took.get(took.len() / 2), took.last(), never) {
+    match (median(figures), took.last(), never) {
         (Some(median), Some(most), 0) => format!("{median:.1} s ({most:.1} s)"),
         (Some(median), _, never) => format!("{median:.1} s ({never} times never)"),
         _ => "never".into(),
@@ -182,10 +210,17 @@ mod tests {
         assert!(!same.has("halves", 2, 12));
         let table = same.table(60);
         assert!(
-            table.contains("| halves | 3 | 300 | 50.00 % | 2.0 s (3.0 s) | 0 | yes |"),
+            table.contains("| halves | 3 | 300 | 0 | yes | 50.00 % | 2.0 s (3.0 s) |"),
             "{table}"
         );
-        assert!(table.contains("| wipe | 1 | 100 | 50.00 % | never | 0 | yes |"), "{table}");
+        assert!(table.contains("| wipe | 1 | 100 | 0 | yes | 50.00 % | never |"), "{table}");
+        let mut predicted = report("bridge", 0, Some(1.2));
+        predicted.predicted =
+            Some(Figures { availability: Some(0.4), recovery_s: Some(1.0), ..Figures::default() });
+        results.add(predicted).expect("written");
+        let table = results.table(60);
+        let row = "| 50.00 % | 1.2 s (1.2 s) | 40.00 % | 1.25 | 1.0 s (1.0 s) | 1.20 |";
+        assert!(table.contains(row), "{table}");
         let other = Results::open(&file, "two".into()).expect("read");
         assert!(other.reports.is_empty());
     }

@@ -40,6 +40,9 @@ pub struct Scenario {
 pub struct Cluster {
     /// The zone of each.
     pub zones: Vec<String>,
+    /// Until a process that is started again takes part, ms, for the simulator.
+    #[serde(default)]
+    pub start_ms: u64,
 }
 
 /// One-way latency of a message, ms.
@@ -50,6 +53,9 @@ pub struct Network {
     pub within_ms: f64,
     /// From zone to zone.
     pub between_ms: f64,
+    /// Whether messages between nodes pass over connections, as those of real nodes do.
+    #[serde(default)]
+    pub tcp: bool,
 }
 
 /// Properties of the bucket.

@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// Before an object counts as unequal.
 const LOOKS: usize = 4;
-/// Objects asked about at once.
-const ASKED_MAX: usize = 4;
+/// Objects asked about at once, at first and later, when few are left and time is measured.
+const ASKED_MAX: [usize; 2] = [4, 16];
 
 /// Questions to all nodes.
 #[derive(Clone)]
@@ -122,8 +122,8 @@ impl Cluster {
     }
 
     /// The same, unless some look in a row finds them equal: a write may just be on its way.
-    async fn differs(&self, object: Object) -> Option<String> {
-        for _ in 1..LOOKS {
+    async fn differs(&self, object: Object, looks: usize) -> Option<String> {
+        for _ in 1..looks {
             self.unequal(object).await?;
             sleep(POLL / 2).await;
         }
@@ -145,11 +145,12 @@ impl Cluster {
         let mut first = true;
         loop {
             let mut unequal = Vec::new();
-            for some in left.chunks(ASKED_MAX) {
+            let looks = if first { LOOKS } else { 1 };
+            for some in left.chunks(ASKED_MAX[usize::from(!first)]) {
                 let mut asked = JoinSet::new();
                 for object in some.iter().copied() {
                     let cluster = self.clone();
-                    asked.spawn(async move { (object, cluster.differs(object).await) });
+                    asked.spawn(async move { (object, cluster.differs(object, looks).await) });
                 }
                 for (object, why) in asked.join_all().await {
                     match why {

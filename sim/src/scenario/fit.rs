@@ -30,6 +30,9 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Wrong> {
     } else if scenario.cluster.is_none() {
         return wrong("cluster", "is missing; say its zones, or [drawn] with nodes");
     }
+    if scenario.cluster.as_ref().is_some_and(|cluster| cluster.start_ms > 60_000) {
+        return wrong("cluster.start_ms", "0 to 60000");
+    }
     if !(3..=64).contains(&scenario.nodes()) {
         let field = if drawn { "drawn.nodes" } else { "cluster.zones" };
         return wrong(field, "a cluster has 3 to 64 nodes");

@@ -71,6 +71,9 @@ pub struct Drawn {
 pub struct Cluster {
     /// The zone of each node; 3 to 64.
     pub zones: Vec<String>,
+    /// How long a process needs to start again before it takes part, ms; 0 to 60,000.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_ms: u64,
 }
 
 /// One-way latencies of a message, ms; each is drawn between half and one and a half of it.
@@ -81,6 +84,11 @@ pub struct Latencies {
     pub within_ms: f64,
     /// From zone to zone.
     pub between_ms: f64,
+    /// Messages between nodes pass over connections as TCP makes them, which send again what is
+    /// lost and end when nothing is confirmed for seconds; else a message is lost or not, each by
+    /// itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub tcp: bool,
     /// Instead, between two zones, in both directions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pairs: Vec<Pair>,
@@ -88,7 +96,7 @@ pub struct Latencies {
 
 impl Default for Latencies {
     fn default() -> Self {
-        Latencies { within_ms: 0.25, between_ms: 1.5, pairs: Vec::new() }
+        Latencies { within_ms: 0.25, between_ms: 1.5, tcp: false, pairs: Vec::new() }
     }
 }
 
@@ -155,6 +163,14 @@ impl Entry {
     }
 }
 
+fn is_false(truth: &bool) -> bool {
+    !truth
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Scenario {
     /// The drawn run of those parameters, its faults written down.
     pub fn of_drawn(params: &Params) -> Scenario {
@@ -218,6 +234,8 @@ impl Scenario {
             clients: paced.clients,
             plan,
             props: (props != BucketProps::default()).then_some(props),
+            connections: self.network.as_ref().is_some_and(|network| network.tcp),
+            start_us: cluster.start_ms * 1_000,
             converge_max_us: CONVERGE_MAX_US,
         }
     }

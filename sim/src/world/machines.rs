@@ -30,6 +30,18 @@ impl World {
         self.note_states();
     }
 
+    /// Starts a node that was down, when its process has had the time for it.
+    fn start_again(&mut self, node: usize) {
+        let runs_us = *self.starting_us[node].get_or_insert(self.now_us + self.start_us);
+        match self.now_us < runs_us {
+            true => self.push(runs_us, Event::Faults),
+            false => {
+                self.starting_us[node] = None;
+                self.start(node);
+            }
+        }
+    }
+
     pub(super) fn stop(&mut self, node: usize, stop: Stop) {
         self.drop_pause(node);
         let ended = self.nodes[node].stop(self.now_us, stop, &mut self.disk_rng);
@@ -43,6 +55,7 @@ impl World {
             1,
         );
         self.gossip.stop(node);
+        self.hang_up(node);
         let lost: Vec<RequestId> = self.asked_of(node);
         for id in lost {
             if let Some(Asker::Client(place)) = self.asked.remove(&id) {
@@ -179,8 +192,11 @@ impl World {
             let held_down = machine.sync_fails || self.now_us < self.damage.down_until_us[node];
             match (self.nodes[node].is_up(), machine.down) {
                 (true, Some(stop)) => self.stop(node, stop),
-                (false, None) if !held_down => self.start(node),
+                (false, None) if !held_down => self.start_again(node),
                 _ => {}
+            }
+            if machine.down.is_some() {
+                self.starting_us[node] = None;
             }
             match (self.is_paused(node), machine.paused && self.nodes[node].is_up()) {
                 (false, true) => self.pause(node),

@@ -5,6 +5,7 @@
 
 mod admin;
 mod clients;
+mod connections;
 mod damage;
 mod machines;
 pub mod observe;
@@ -51,6 +52,7 @@ enum Event {
     GossipRound,
     Datagram(Datagram),
     Peer { from: usize, to: usize, bytes: Vec<u8>, spoilt: bool },
+    Connection { from: usize, to: usize, turn: u64 },
     Synced { node: usize, life: u64, upto: Lsn },
     Tick { node: usize, life: u64 },
     Faults,
@@ -130,6 +132,11 @@ pub struct World {
     clients: usize,
     clients_until_us: u64,
     props: Option<BucketProps>,
+    /// None where messages are lost or not, each by itself.
+    connections: Option<connections::Connections>,
+    start_us: u64,
+    /// By node: when it runs that is being started, microseconds.
+    starting_us: Vec<Option<u64>>,
     converge_max_us: u64,
     observed: Option<Observed>,
     history: History,
@@ -171,6 +178,8 @@ impl World {
     fn new(setup: Setup, sink: Option<Sink>) -> Self {
         let Setup { params, zones, setting, network, workload, clients, plan, .. } = setup;
         let (props, converge_max_us) = (setup.props, setup.converge_max_us);
+        let start_us = setup.start_us;
+        let connected = setup.connections;
         let (seed, count) = (params.seed, params.nodes);
         let node = |node: usize| {
             let mut config = Config::new(format!("n{node}"));
@@ -199,6 +208,9 @@ impl World {
             clients,
             clients_until_us: 0,
             props,
+            connections: connected.then(|| connections::Connections::new(seed, count)),
+            start_us,
+            starting_us: vec![None; count],
             converge_max_us,
             observed: None,
             history: History::default(),
@@ -433,6 +445,7 @@ impl World {
             Event::GossipRound => self.gossip_round(),
             Event::Datagram(datagram) => self.datagram(&datagram),
             Event::Peer { from, to, bytes, spoilt } => self.peer(from, to, &bytes, spoilt),
+            Event::Connection { from, to, turn } => self.connection_due(from, to, turn),
             Event::Synced { node, life, upto } => self.synced(node, life, upto),
             Event::Tick { node, life } => self.tick(node, life),
             Event::Faults => self.faults_changed(),

@@ -20,6 +20,7 @@ impl World {
             | Event::Client(_)
             | Event::Again(_)
             | Event::Look
+            | Event::Connection { .. }
             | Event::GiveUp(_) => return Some(event),
         };
         let Some(waiting) = &mut self.paused[node] else { return Some(event) };

@@ -33,6 +33,10 @@ pub struct Setup {
     pub plan: Plan,
     /// Properties of the bucket of all objects, where they are not the defaults.
     pub props: Option<BucketProps>,
+    /// Whether messages between nodes pass over connections.
+    pub connections: bool,
+    /// Until a process that is started again runs, microseconds; whole milliseconds.
+    pub start_us: u64,
     /// Virtual time after healing in which all must be equal, microseconds.
     pub converge_max_us: u64,
 }
@@ -58,6 +62,8 @@ impl Setup {
             plan: faults::draw(&mut faults, params.nodes, params.seconds, family),
             zones: zones.iter().map(|zone| format!("z{zone}")).collect(),
             props: None,
+            connections: false,
+            start_us: 0,
             converge_max_us: CONVERGE_MAX_US,
             params,
         }

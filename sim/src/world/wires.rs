@@ -24,6 +24,9 @@ impl World {
             self.push(self.now_us, Event::Peer { from, to, bytes, spoilt: false });
             return;
         }
+        if self.connections.is_some() {
+            return self.send_over(from, to, bytes);
+        }
         let link = self.conditions.links[from][to];
         let (now_us, length) = (self.now_us, bytes.len());
         let arrivals = self.network.route(now_us, (from, to), length, &link, Kind::Stream);
@@ -134,5 +137,6 @@ impl World {
             self.trace.add(self.now_us, format_args!("{} members {names}", self.nodes[node]));
             self.step(node, Input::Members(view));
         }
+        self.hear(node);
     }
 }

@@ -83,6 +83,7 @@ impl Receiver {
         let Some(peer) = self.peers.get_or_add(name) else { return };
         let (abort, replaced) = tokio::sync::oneshot::channel();
         drop(peer.replace_receiving(abort));
+        peer.queue.is_back();
         let from = NodeId::of_name(name);
         let ended = tokio::select! {
             ended = self.read_all(&mut link, &peer, from) => ended,

@@ -107,6 +107,8 @@ struct Totals {
 struct Peer {
     name: String,
     addr: watch::Sender<Option<String>>,
+    /// As gossip says.
+    alive: AtomicBool,
     queue: Queue,
     counts: Arc<Counts>,
     sending: AbortHandle,
@@ -161,8 +163,8 @@ impl Peers {
         }
     }
 
-    /// Connects to members that are new and follows those that moved. Members that are gone are
-    /// forgotten.
+    /// Connects to members that are new, follows those that moved, and tries those again at once
+    /// that are back. Members that are gone are forgotten.
     pub fn update(&self, view: &MembershipView) {
         let own = self.inner.identity.id();
         for member in view.iter().filter(|member| member.id != own) {
@@ -172,6 +174,9 @@ impl Peers {
                     *addr = Some(member.peer_addr.clone());
                     moved
                 });
+                if !peer.alive.swap(member.alive, Ordering::Relaxed) && member.alive {
+                    peer.queue.is_back();
+                }
             }
         }
         let mut peers = self.inner.peers.write().unwrap_or_else(PoisonError::into_inner);
@@ -245,8 +250,8 @@ impl Peers {
             counts: counts.clone(),
         };
         let sending = self.inner.runtime.spawn(sender.run()).abort_handle();
-        let receiving = Mutex::default();
-        Peer { name: name.to_owned(), addr, queue, counts, sending, receiving }
+        let (receiving, alive) = (Mutex::default(), AtomicBool::new(false));
+        Peer { name: name.to_owned(), addr, alive, queue, counts, sending, receiving }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Frames wait while a connection stands or the first attempt to make one runs, and are dropped
 //! while the peer is out of reach: what is delivered late was given up by its sender long ago.
+//! A sign that the peer is back ends the wait for the next attempt, or one that hangs.
 
 use super::frames::{Link, LinkError, append_frame};
 use super::handshake::{Identity, dial};
@@ -12,13 +13,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Bytes put into one write.
 const WRITE_BYTES: usize = 256 << 10;
 /// A connection that stood so long was a good one; the next attempt follows at once.
 const STOOD: Duration = Duration::from_secs(5);
+/// An attempt to connect is not begun anew before that, though the peer be heard of: two nodes
+/// that dial each other would cut each other short.
+const HANGS: Duration = Duration::from_millis(200);
 
 /// The way into a peer's queue.
 pub struct Queue {
@@ -32,6 +36,7 @@ struct State {
     bytes: AtomicUsize,
     /// Set when an attempt to connect failed, until one succeeds.
     out_of_reach: AtomicBool,
+    back: Notify,
 }
 
 /// The way out of it.
@@ -58,6 +63,13 @@ impl Queue {
             self.state.bytes.fetch_sub(length, Ordering::Relaxed);
             counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The peer was heard of: whatever was in its way may be gone. Frames wait again, and where
+    /// no connection stands one is tried at once.
+    pub(super) fn is_back(&self) {
+        self.state.out_of_reach.store(false, Ordering::Relaxed);
+        self.state.back.notify_one();
     }
 
     /// Frames that wait.
@@ -103,7 +115,11 @@ impl Sender {
                 return;
             };
             let addr = addr.unwrap_or_default();
-            let attempt = timeout(self.limits.handshake, self.connect(&addr)).await;
+            let state = self.frames.state.clone();
+            let attempt = tokio::select! {
+                attempt = timeout(self.limits.handshake, self.connect(&addr)) => attempt,
+                () = async { sleep(HANGS).await; state.back.notified().await } => continue,
+            };
             let failed = match attempt {
                 Ok(Ok(link)) => {
                     tracing::info!(peer = self.name, addr, "connected to peer");
@@ -124,7 +140,10 @@ impl Sender {
             }
             if failures > 0 {
                 let pause = pause(self.limits.retry_max, failures);
-                let _ = timeout(pause, self.addr.changed()).await;
+                tokio::select! {
+                    _ = timeout(pause, self.addr.changed()) => {}
+                    () = state.back.notified() => {}
+                }
             }
         }
     }
