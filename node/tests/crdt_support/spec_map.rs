@@ -76,7 +76,7 @@ fn heard(facts: &[Fact], known: Events) -> Atoms {
 }
 
 /// Dots that are live, whatever newer ones of their run there are.
-fn live<'a>(facts: &'a [Fact], known: Events, leaf: usize) -> impl Iterator<Item = &'a Atom> {
+fn live(facts: &[Fact], known: Events, leaf: usize) -> impl Iterator<Item = &Atom> {
     let dead = of(facts, known, |fact| fact.killed | fact.awaited);
     atoms(facts, known).filter(move |atom| atom.leaf == leaf && dead >> atom.bit & 1 == 0)
 }
