@@ -7,7 +7,6 @@
 //! tab-separated `result`, name and figures, in nanoseconds and bytes, for `.ci/bench`.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures time, reads its report.
 
-#[allow(dead_code)] // Its other users cut, crash and heal.
 #[path = "../../tests/cluster_support/mod.rs"]
 mod cluster_support;
 mod node;
