@@ -212,6 +212,7 @@ pub fn op_error(error: &OpError) -> &'static str {
         OpError::WrongKind { .. } => "op_errors_wrong_kind",
         OpError::ScoreOverflow { .. } => "op_errors_score_overflow",
         OpError::InsufficientRights { .. } => "op_errors_insufficient_rights",
+        OpError::Absent => "op_errors_absent",
         OpError::Unsupported(_) => "op_errors_unsupported",
     }
 }
