@@ -143,6 +143,7 @@ impl Coordinator {
                 write.on_join_refused(from);
             }
             (Op::Read(read, _), PeerBody::Got { outcome: got, .. }) => {
+                read.see(now);
                 outcome = read.on_got(op, from, got, &mut doing);
             }
             (Op::Explain(explain, _), PeerBody::Inspected { report, .. }) => {
@@ -164,7 +165,10 @@ impl Coordinator {
             let mut outcome = None;
             match &mut state {
                 Op::Write(write) => write.on_timer(view, now.mono_us, op, &mut doing),
-                Op::Read(read, _) => outcome = read.on_timer(now.mono_us, op, &mut doing),
+                Op::Read(read, _) => {
+                    read.see(now);
+                    outcome = read.on_timer(now.mono_us, op, &mut doing);
+                }
                 Op::Explain(explain, _) => explain.finish(view, &mut doing),
             }
             self.go_on(view, now, op, state, doing, outcome);
@@ -357,7 +361,18 @@ impl Coordinator {
             ack_before_w: self.config.is_mutant(Mutant::AckBeforeW),
             deadline_as_failure: self.config.is_mutant(Mutant::DeadlineAsFailure),
         };
-        Ok(write::Terms { request, respond, needs, sloppy, list, deadline_us, hedge_us, mutant })
+        let ttl = options.ttl;
+        Ok(write::Terms {
+            request,
+            respond,
+            ttl,
+            needs,
+            sloppy,
+            list,
+            deadline_us,
+            hedge_us,
+            mutant,
+        })
     }
 
     #[allow(clippy::too_many_arguments)] // One caller for clients, one for removals.
