@@ -27,6 +27,10 @@ pub struct Config {
     /// finds damage sooner, and reads more. At 1,000 a million rows take 65 minutes. 10 to 600,000;
     /// 0: never.
     pub scrub_ms: u32,
+    /// Between the instant at which an object expires and the deletion of its content, s. Longer
+    /// lets replicas whose clocks differ, and extensions that are on their way, find it still
+    /// there; shorter frees the disk sooner. More than clocks can differ: 60 to 86,400.
+    pub expiry_grace_s: u32,
     /// Client requests open at once; more are refused with `429`.
     pub requests_max: usize,
     /// A known bug put back on purpose, to prove that the simulator finds it.
@@ -86,6 +90,7 @@ impl Config {
             hints_max: 1_000_000,
             exchange_ms: 60_000,
             scrub_ms: 1_000,
+            expiry_grace_s: 600,
             requests_max: 10_000,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -176,6 +181,10 @@ pub struct BucketProps {
     pub durability: Durability,
     /// How siblings are read.
     pub resolve: Resolve,
+    /// Seconds after which an object is absent, when the write that creates or replaces it does
+    /// not say; at most ten years.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u32>,
 }
 
 impl Default for BucketProps {
@@ -187,6 +196,7 @@ impl Default for BucketProps {
             sloppy: true,
             durability: Durability::Sync,
             resolve: Resolve::Siblings,
+            ttl_seconds: None,
         }
     }
 }

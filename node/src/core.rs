@@ -97,7 +97,7 @@ impl<S: Store> Core<S> {
     /// The store could not be read, or holds a layout that fails its check.
     pub fn open(config: Config, store: S, now: Time, seed: u64) -> Result<Self, StoreError> {
         let mut view = View::new(config.id());
-        let replica = Replica::open(config.clone(), store, &mut view, seed)?;
+        let replica = Replica::open(config.clone(), store, &mut view, now, seed)?;
         let (layout, layout_lost) = match replica.stored_layout() {
             Ok(layout) => (layout, false),
             // The others know it: the node serves nothing until one of them has sent it.

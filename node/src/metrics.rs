@@ -45,6 +45,8 @@ metrics! {
     Exchanges "starling_exchanges_total" Counter "Digest tree comparisons begun.";
     ExchangeObjects "starling_exchange_objects_total" Counter "Objects that comparisons found differing.";
     Collected "starling_rows_collected_total" Counter "Rows of removed sets and delivered stand-in copies deleted in the background.";
+    ObjectsExpired "starling_objects_expired_total" Counter "Objects whose instant of expiry came.";
+    ExpiredCollected "starling_objects_expired_collected_total" Counter "Expired objects whose content was deleted in the background.";
     Syncs "starling_syncs_total" Counter "Group commits completed.";
     SyncWaiting "starling_sync_waiting" Gauge "Acknowledgements waiting for the next group commit.";
     EpochChanges "starling_epoch_changes_total" Counter "New actor epochs taken while running.";

@@ -5,6 +5,7 @@ mod crdt_support;
 
 use bincode::Encode;
 use crdt_support::actor_of;
+use starling_node::crdt::expiry::Terms;
 use starling_node::crdt::{
     CausalContext, CounterOp, Dot, FlagOp, Hlc, KvOp, Mint, Object, ObjectOp, Observed,
     SeenContext, SetOp, TypeTag,
@@ -55,12 +56,19 @@ fn after(ops: &[ObjectOp]) -> Object {
     object
 }
 
+/// One write that says when its object goes.
+fn expiring(op: &ObjectOp) -> Object {
+    let terms = Terms { asked: Some(1_800_000_000), ..Terms::default() };
+    let mut mint = Mint::new(actor_of(0, 7), 1, Hlc { wall_ms: 1_700_000_000_000, logical: 0 });
+    Object::empty(op.tag()).write(op, terms, &mut mint).expect("within limits")
+}
+
 fn names(names: &[&str]) -> BTreeSet<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
 }
 
 /// One object of each type with every part of it filled.
-fn samples() -> [Object; 4] {
+fn samples() -> [Object; 5] {
     let put = |value: &str, observed| {
         let (value, content_type) = (value.as_bytes().to_vec(), "text/plain".to_string());
         ObjectOp::Kv(KvOp::Put { value, content_type, observed })
@@ -87,6 +95,7 @@ fn samples() -> [Object; 4] {
             set(&["y", "zz"], &["x"], unseen),
         ]),
         after(&[flag(true), flag(false)]),
+        expiring(&put("ada", Observed::Here)),
     ]
 }
 
@@ -95,23 +104,28 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The format: a change of these bytes makes every stored object unreadable.
-const GOLDEN: [(TypeTag, &str); 4] = [
+const GOLDEN: [(TypeTag, &str); 5] = [
     (
         TypeTag::Kv,
         "0100020107010101020701010102010701036164610a746578742f706c61696efd0068e5cf8b01000000\
-     02070103626f620a746578742f706c61696efd0068e5cf8b010000013fdad5e2",
+     02070103626f620a746578742f706c61696efd0068e5cf8b01000001004d197f01",
     ),
     (
         TypeTag::Counter,
         "0101020107010101020701010202010701010102070101010201070101fb2c0100020701020002020107\
-     0101fb2c01000207010100002080650e",
+     0101fb2c01000207010100000057d8433e",
     ),
     (
         TypeTag::Set,
-        "010201010701010301010701010101017801060001090900020179010107020000027a7a0101070300000\
-     000a529f9b5",
+        "010201010701010301010701010101017801060001090900020179010107020000027a7a010107030000\
+     000000ad932cf8",
     ),
-    (TypeTag::Flag, "01030201070101010207010101020107010102070100be2a565b"),
+    (TypeTag::Flag, "0103020107010101020701010102010701010207010000006f444e"),
+    (
+        TypeTag::Kv,
+        "010001010701010201010701036164610a746578742f706c61696efd0068e5cf8b0100000001010702fc\
+     00d2496b010107017a8dc1b8",
+    ),
 ];
 
 #[test]
@@ -219,10 +233,12 @@ fn what_is_larger_in_memory_than_encoded_is_read_back() {
 fn decoded_objects_that_do_not_fit_together_are_found_out() {
     // A register with a live dot that its context does not have, as forged by hand.
     #[derive(Encode)]
-    struct Raw(u32, BTreeMap<(u64, u64), Vec<(u64, u64)>>, BTreeMap<Dot, bool>);
+    struct Raw(u32, BTreeMap<(u64, u64), Vec<(u64, u64)>>, BTreeMap<Dot, bool>, Settings);
+    type Settings = BTreeMap<Dot, (u64, BTreeSet<Dot>)>;
     let dot = |counter| Dot { actor: actor_of(0, 0), counter };
     let forged = |runs: Vec<(u64, u64)>, counter| {
-        let raw = Raw(3, BTreeMap::from([((1, 0), runs)]), BTreeMap::from([(dot(counter), true)]));
+        let context = BTreeMap::from([((1, 0), runs)]);
+        let raw = Raw(3, context, BTreeMap::from([(dot(counter), true)]), Settings::new());
         codec::decode::<Object>(&codec::encode(&raw)).expect("well formed")
     };
     assert!(forged(vec![(1, 2)], 2).is_present());

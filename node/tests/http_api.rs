@@ -265,3 +265,101 @@ async fn a_trace_context_comes_back() {
     let answer = server.ask("GET", "/healthz", "traceparent: 00-nonsense-01\r\n", b"").await;
     assert_eq!(answer.header("traceparent"), "");
 }
+
+/// What the fake node's clock and a time to live of 90 s come to.
+const IN_90_S: &str = "2025-11-22T14:41:31.000Z";
+
+#[tokio::test]
+async fn a_write_says_when_its_object_goes_and_every_answer_repeats_it() {
+    let server = Server::start().await;
+    for (method, target, body) in [
+        ("PUT", "/v1/kv/b/k", "value"),
+        ("POST", "/v1/counters/b/k", r#"{"increment":5}"#),
+        ("POST", "/v1/sets/b/k", r#"{"add":["ada"]}"#),
+        ("POST", "/v1/rwsets/b/k", r#"{"add":["ada"]}"#),
+        ("POST", "/v1/flags/b/k", r#"{"enable":true}"#),
+        ("POST", "/v1/dwflags/b/k", r#"{"enable":true}"#),
+        ("POST", "/v1/hlls/b/k", r#"{"add":["ada"]}"#),
+    ] {
+        let with = format!("{target}?ttl_seconds=90");
+        let written = server.ask(method, &with, "", body.as_bytes()).await;
+        assert_eq!(
+            (written.status, written.header("starling-expires")),
+            (200, IN_90_S),
+            "{target}"
+        );
+        assert_eq!(server.get(target).await.header("starling-expires"), IN_90_S);
+        let stays = format!("{target}?persist=true");
+        let written = server.ask(method, &stays, "", body.as_bytes()).await;
+        assert_eq!((written.status, written.header("starling-expires")), (200, ""), "{target}");
+        assert_eq!(server.get(target).await.header("starling-expires"), "");
+    }
+}
+
+#[tokio::test]
+async fn the_expiry_of_what_is_there_is_read_and_changed() {
+    let server = Server::start().await;
+    let target = "/v1/expiry/set/b/k";
+    let minute = br#"{"ttl_seconds":90}"#;
+    server.ask("PUT", target, "", minute).await.problem(404, "not_found");
+    server.get(target).await.problem(404, "not_found");
+    server.post("/v1/sets/b/k", r#"{"add":["ada"]}"#).await;
+    let none = server.get(target).await;
+    assert_eq!((none.status, &none.json()["ttl_seconds"]), (200, &json!(null)));
+    assert_eq!(none.json()["expires_at"], json!(null));
+    let put = server.ask("PUT", target, "", minute).await;
+    assert_eq!((put.status, &put.json()["expires_at"]), (200, &json!(IN_90_S)));
+    assert_eq!(put.json()["acks"], json!({"owners": 2, "hints": 1, "durable": 2}));
+    let get = server.get(target).await;
+    assert_eq!(
+        (&get.json()["ttl_seconds"], &get.json()["expires_at"]),
+        (&json!(91), &json!(IN_90_S))
+    );
+    assert_eq!(server.get("/v1/sets/b/k").await.json()["members"], json!(["ada"]));
+    let put = server.ask("PUT", target, "", br#"{"persist":true}"#).await;
+    assert_eq!((put.status, &put.json()["expires_at"]), (200, &json!(null)));
+    assert_eq!(server.get(target).await.json()["ttl_seconds"], json!(null));
+}
+
+#[tokio::test]
+async fn an_impossible_expiry_is_refused_by_name_and_changes_nothing() {
+    let server = Server::start().await;
+    for query in [
+        "ttl_seconds=0",
+        "ttl_seconds=315360001",
+        "ttl_seconds=-1",
+        "ttl_seconds=soon",
+        "persist=yes",
+        "persist=false",
+        "ttl_seconds=5&persist=true",
+    ] {
+        let put = server.ask("PUT", &format!("/v1/kv/b/k?{query}"), "", b"value").await;
+        put.problem(400, "bad_parameter");
+    }
+    let get = server.get("/v1/kv/b/k?ttl_seconds=5").await;
+    get.problem(400, "bad_parameter");
+    server.get("/v1/kv/b/k").await.problem(404, "not_found");
+    server.ask("PUT", "/v1/kv/b/k", "", b"value").await;
+    for body in ["{}", r#"{"ttl_seconds":5,"persist":true}"#, r#"{"persist":false}"#, "[]"] {
+        let put = server.ask("PUT", "/v1/expiry/kv/b/k", "", body.as_bytes()).await;
+        put.problem(400, "malformed_body");
+    }
+    let put = server.ask("PUT", "/v1/expiry/kv/b/k", "", br#"{"ttl_seconds":0}"#).await;
+    put.problem(400, "bad_parameter");
+    server.ask("PUT", "/v1/expiry/list/b/k", "", b"{}").await.problem(404, "unknown_type");
+    assert_eq!(server.get("/v1/kv/b/k").await.header("starling-expires"), "");
+}
+
+#[tokio::test]
+async fn a_bucket_takes_a_time_to_live_and_shows_it() {
+    let server = Server::start().await;
+    let put = server.ask("PUT", "/v1/buckets/b", "", br#"{"ttl_seconds":3600}"#).await;
+    assert_eq!((put.status, &put.json()["ttl_seconds"]), (200, &json!(3_600)));
+    assert_eq!(server.get("/v1/buckets/b").await.json()["ttl_seconds"], json!(3_600));
+    for ttl in ["0", "315360001", "-1"] {
+        let body = format!(r#"{{"ttl_seconds":{ttl}}}"#);
+        let put = server.ask("PUT", "/v1/buckets/b", "", body.as_bytes()).await;
+        assert_eq!(put.status, 400, "{ttl}");
+    }
+    assert_eq!(server.get("/v1/buckets/b").await.json()["ttl_seconds"], json!(3_600));
+}

@@ -118,7 +118,7 @@ async fn promises_of_later_versions_are_refused_rather_than_ignored() {
         let detail = answer.problem(501, "not_supported");
         assert!(detail.contains(&header.to_lowercase()[..header.find(':').unwrap()]), "{detail}");
     }
-    for property in [r#"{"ttl_seconds":5}"#, r#"{"limits":{}}"#, r#"{"n":2,"indexes":[]}"#] {
+    for property in [r#"{"limits":{}}"#, r#"{"n":2,"indexes":[]}"#] {
         let answer = server.ask("PUT", "/v1/buckets/b", "", property.as_bytes()).await;
         answer.problem(400, "unsupported_property");
     }

@@ -213,6 +213,7 @@ pub fn op_error(error: &OpError) -> &'static str {
         OpError::TooDeep { .. } => "op_errors_too_deep",
         OpError::ScoreOverflow { .. } => "op_errors_score_overflow",
         OpError::InsufficientRights { .. } => "op_errors_insufficient_rights",
+        OpError::Absent => "op_errors_absent",
         OpError::Unsupported(_) => "op_errors_unsupported",
     }
 }

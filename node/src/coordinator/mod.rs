@@ -154,6 +154,7 @@ impl Coordinator {
                 write.on_join_refused(from);
             }
             (Op::Read(read, _), PeerBody::Got { outcome: got, .. }) => {
+                read.see(now);
                 outcome = read.on_got(op, from, got, &mut doing);
             }
             (Op::Explain(explain, _), PeerBody::Inspected { report, .. }) => {
@@ -175,7 +176,10 @@ impl Coordinator {
             let mut outcome = None;
             match &mut state {
                 Op::Write(write) => write.on_timer(view, now.mono_us, op, &mut doing),
-                Op::Read(read, _) => outcome = read.on_timer(now.mono_us, op, &mut doing),
+                Op::Read(read, _) => {
+                    read.see(now);
+                    outcome = read.on_timer(now.mono_us, op, &mut doing);
+                }
                 Op::Explain(explain, _) => explain.finish(view, &mut doing),
             }
             self.go_on(view, now, op, state, doing, outcome);
@@ -382,9 +386,11 @@ impl Coordinator {
             deadline_as_failure: self.config.is_mutant(Mutant::DeadlineAsFailure),
         };
         let silent = self.silence.peers(now.mono_us);
+        let ttl = options.ttl;
         Ok(write::Terms {
             request,
             respond,
+            ttl,
             needs,
             sloppy,
             list,

@@ -1,6 +1,7 @@
 //! How many replicas a request needs: from its options and its bucket, checked for sense.
 
 use crate::config::BucketProps;
+use crate::crdt::expiry::TTL_MAX_S;
 use crate::placement::N_ALL;
 use crate::wire::api::{Durable, Failure, Options, Quorum};
 
@@ -108,7 +109,12 @@ pub(super) fn check_bucket(props: &BucketProps) -> Result<(), Failure> {
     let replicas = props.n.into();
     replicas_for("r", Some(props.r), props, replicas)?;
     replicas_for("w", Some(props.w), props, replicas)?;
-    Ok(())
+    match props.ttl_seconds {
+        Some(seconds) if !(1..=TTL_MAX_S).contains(&seconds) => {
+            Err(bad("ttl_seconds", format!("{seconds} is not from 1 to {TTL_MAX_S}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

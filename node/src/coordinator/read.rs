@@ -8,10 +8,12 @@ use super::quorum::ReadNeeds;
 use super::write::Doing;
 use crate::cluster::View;
 use crate::config::Resolve;
+use crate::crdt::expiry::bucket_of;
 use crate::crdt::rows::Covers;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::placement::PreferenceList;
 use crate::replica::digest_of_small;
+use crate::time::Time;
 use crate::wire::api::{Failure, ReadQuery, ReadResult};
 use crate::wire::peer::{Answer, OpId, PeerBody, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,8 @@ pub(super) struct Read {
     asked: BTreeMap<NodeId, Asked>,
     hedge_us: u64,
     timer_us: u64,
+    /// The bucket of time that an expiry is compared with.
+    at: u64,
     last_refusal: Option<Refusal>,
     /// The bug put back: a stand-in's "not found" counts.
     count_not_found: bool,
@@ -101,6 +105,7 @@ impl Read {
             asked: BTreeMap::new(),
             hedge_us,
             timer_us: (now_us + hedge_us).min(deadline_us),
+            at: 0,
             last_refusal: None,
             count_not_found,
         };
@@ -113,6 +118,11 @@ impl Read {
     /// When `on_timer` is next due, µs.
     pub(super) fn timer(&self) -> u64 {
         self.timer_us
+    }
+
+    /// Notes the time: what has expired when the read is answered is not found.
+    pub(super) fn see(&mut self, now: Time) {
+        self.at = bucket_of(now.wall_ms);
     }
 
     fn ask_next(&mut self, digest_only: bool, op: OpId, doing: &mut Doing) -> bool {
@@ -237,9 +247,14 @@ impl Read {
     fn finish(&self, diverged: bool, doing: &mut Doing) -> Outcome {
         let states: Vec<&Answer> =
             self.valid().map(|(_, answer)| answer).filter(|a| a.state.is_some()).collect();
-        let (object, more) = merge(&states, &self.query, self.object.tag);
-        let repaired = if diverged { self.repair(&object, doing) } else { 0 };
-        let count = states.iter().map(|answer| answer.count).max().unwrap_or(0);
+        let (mut object, mut more) = merge(&states, &self.query, self.object.tag);
+        let expires_at = object.expires_at();
+        let expired = expires_at.is_some_and(|at| at <= self.at);
+        let repaired = if diverged && !expired { self.repair(&object, doing) } else { 0 };
+        let mut count = states.iter().map(|answer| answer.count).max().unwrap_or(0);
+        if expired {
+            (object, more, count) = (object.hidden(), false, 0);
+        }
         let (present, next) = presence(&object, &self.query, count, more, diverged);
         let result = ReadResult {
             object,
@@ -249,6 +264,8 @@ impl Read {
             asked: self.asked.len() as u32,
             answered: self.valid().count() as u32,
             repaired,
+            expires_at,
+            left_s: expires_at.map(|at| at.saturating_sub(self.at)),
             resolve: self.resolve,
         };
         Outcome { result: Ok(result), diverged }

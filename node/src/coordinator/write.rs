@@ -9,7 +9,7 @@
 use super::quorum::WriteNeeds;
 use crate::cluster::View;
 use crate::config::BucketProps;
-use crate::crdt::{NodeId, ObjectId, ObjectOp};
+use crate::crdt::{NodeId, ObjectId, ObjectOp, Ttl};
 use crate::placement::PreferenceList;
 use crate::wire::api::{Acks, Failure, Reply, RequestId, Written};
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
@@ -48,6 +48,7 @@ pub(super) struct Write {
     pub(super) deadline_us: u64,
     pub(super) replied: bool,
     action: ObjectOp,
+    ttl: Option<Ttl>,
     needs: WriteNeeds,
     sloppy: bool,
     list: PreferenceList,
@@ -95,6 +96,7 @@ struct Plan {
 pub(super) struct Terms {
     pub(super) request: RequestId,
     pub(super) respond: Respond,
+    pub(super) ttl: Option<Ttl>,
     pub(super) needs: WriteNeeds,
     pub(super) sloppy: bool,
     pub(super) list: PreferenceList,
@@ -121,6 +123,7 @@ impl Write {
             deadline_us: terms.deadline_us,
             replied: false,
             action,
+            ttl: terms.ttl,
             needs: terms.needs,
             sloppy: terms.sloppy,
             list: terms.list,
@@ -161,6 +164,7 @@ impl Write {
             op,
             object: self.object.clone(),
             action: self.action.clone(),
+            ttl: self.ttl,
             hint_for: plan.applier_covers,
         };
         doing.sends.push((plan.applier, body));
@@ -217,7 +221,7 @@ impl Write {
         now_us: u64,
         op: OpId,
         from: NodeId,
-        outcome: Result<Applied, Refusal>,
+        outcome: Result<Box<Applied>, Refusal>,
         doing: &mut Doing,
     ) {
         if from != self.applier || self.applied.is_some() {
@@ -226,7 +230,7 @@ impl Write {
         match outcome {
             Ok(applied) => {
                 let settled = applied.settled;
-                self.applied = Some(applied);
+                self.applied = Some(*applied);
                 self.spread(op, doing);
                 self.timer_us = self.timer_us.min(now_us + self.hedge_us);
                 // The word that it is on disk may have overtaken this one.

@@ -9,7 +9,7 @@
 //! A new run begins where the actor no longer knows its last one (its row was collected), since
 //! totals that start again at nothing must not pass for newer ones.
 
-use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt};
+use super::{CausalContext, DeltaType, Dot, Expiry, Mint, Observed, OpError, impl_cvrdt};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -34,6 +34,7 @@ pub struct Counter {
     /// Totals that removals observed. Every value of this type, a delta too, has the runs it
     /// observed at least that far in `runs`.
     pub(crate) base: BTreeMap<Dot, Tally>,
+    pub(crate) expiry: Expiry,
 }
 
 /// What clients ask of a counter.
@@ -88,7 +89,7 @@ impl Counter {
 
     /// Extends this actor's run by one write of `amount`, or begins one. The delta speaks for its
     /// own dot only: an earlier write of the run may have been a reset, whose base is not in it.
-    fn write(&self, amount: i128, floor: u64, mint: &mut Mint) -> Counter {
+    pub(super) fn write(&self, amount: i128, floor: u64, mint: &mut Mint) -> Counter {
         let dot = mint.dot();
         let newest = self.context.highest(dot.actor);
         let own = self.runs.iter().find(|(run, tally)| {
@@ -155,7 +156,13 @@ impl DeltaType for Counter {
             CounterOp::Delete { observed } => {
                 let (seen, base) = self.observed(observed);
                 let runs = base.clone();
-                Ok(Counter { context: seen.clone(), cleared: seen, runs, base })
+                Ok(Counter {
+                    context: seen.clone(),
+                    cleared: seen,
+                    runs,
+                    base,
+                    ..Counter::default()
+                })
             }
         }
     }
@@ -164,6 +171,7 @@ impl DeltaType for Counter {
         keep_newest(&mut self.runs, &other.runs);
         keep_newest(&mut self.base, &other.base);
         self.cleared.join(&other.cleared);
+        self.expiry.join(&self.context, &other.expiry, &other.context);
         self.context.join(&other.context);
     }
 

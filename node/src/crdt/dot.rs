@@ -103,6 +103,11 @@ impl Mint {
         dot
     }
 
+    /// The last dot given out since it was `before`.
+    pub fn since(&self, before: &Mint) -> Option<Dot> {
+        (self.next > before.next).then(|| Dot { actor: self.actor, counter: self.next - 1 })
+    }
+
     /// The actor whose dots this mint gives out.
     pub fn actor(&self) -> Actor {
         self.actor

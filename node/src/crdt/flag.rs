@@ -6,7 +6,9 @@
 //! with dots in place of tombstones.
 
 use super::kv::SIBLINGS_MAX;
-use super::{CausalContext, DeltaType, Dot, Mint, Observed, OpError, impl_cvrdt, join_dots};
+use super::{
+    CausalContext, DeltaType, Dot, Expiry, Mint, Observed, OpError, impl_cvrdt, join_dots,
+};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ pub struct Flag {
     pub(crate) context: CausalContext,
     /// Live writes and what each of them said.
     pub(crate) votes: BTreeMap<Dot, bool>,
+    pub(crate) expiry: Expiry,
 }
 
 /// What clients ask of a flag.
@@ -67,16 +70,17 @@ impl DeltaType for Flag {
                 }
                 let dot = mint.dot();
                 context.insert(dot);
-                Flag { context, votes: BTreeMap::from([(dot, *enabled)]) }
+                Flag { context, votes: BTreeMap::from([(dot, *enabled)]), ..Flag::default() }
             }
             FlagOp::Delete { observed } => {
-                Flag { context: self.observed(observed), votes: BTreeMap::new() }
+                Flag { context: self.observed(observed), ..Flag::default() }
             }
         })
     }
 
     fn join(&mut self, other: &Flag) {
         join_dots(&mut self.votes, &self.context, &other.votes, &other.context);
+        self.expiry.join(&self.context, &other.expiry, &other.context);
         self.context.join(&other.context);
     }
 

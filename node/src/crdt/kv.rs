@@ -3,7 +3,9 @@
 //! Each write is a dot with its value; a write supersedes the dots it has observed. No write is
 //! dropped unless another one saw it. Last-writer-wins is a way to read, not to merge.
 
-use super::{CausalContext, DeltaType, Dot, Hlc, Mint, Observed, OpError, impl_cvrdt, join_dots};
+use super::{
+    CausalContext, DeltaType, Dot, Expiry, Hlc, Mint, Observed, OpError, impl_cvrdt, join_dots,
+};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -19,6 +21,7 @@ pub const SIBLING_BYTES_MAX: usize = 4 << 20;
 pub struct Kv {
     pub(crate) context: CausalContext,
     pub(crate) siblings: BTreeMap<Dot, Sibling>,
+    pub(crate) expiry: Expiry,
 }
 
 /// One value of a register.
@@ -93,16 +96,17 @@ impl DeltaType for Kv {
                 context.insert(dot);
                 let (value, content_type) = (value.clone(), content_type.clone());
                 let sibling = Sibling { value, content_type, written_at: mint.at() };
-                Ok(Kv { context, siblings: BTreeMap::from([(dot, sibling)]) })
+                Ok(Kv { context, siblings: BTreeMap::from([(dot, sibling)]), ..Kv::default() })
             }
             KvOp::Delete { observed } => {
-                Ok(Kv { context: self.observed(observed), siblings: BTreeMap::new() })
+                Ok(Kv { context: self.observed(observed), ..Kv::default() })
             }
         }
     }
 
     fn join(&mut self, other: &Kv) {
         join_dots(&mut self.siblings, &self.context, &other.siblings, &other.context);
+        self.expiry.join(&self.context, &other.expiry, &other.context);
         self.context.join(&other.context);
     }
 

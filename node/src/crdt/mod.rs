@@ -8,6 +8,7 @@ pub mod bounded;
 pub mod context;
 pub mod counter;
 pub mod dot;
+pub mod expiry;
 pub mod flag;
 pub mod hll;
 pub mod kv;
@@ -26,6 +27,7 @@ pub use bounded::{Bounded, BoundedOp};
 pub use context::CausalContext;
 pub use counter::{Counter, CounterOp};
 pub use dot::{Actor, Dot, Hlc, Mint, NodeId};
+pub use expiry::{Expiry, Setting, Ttl};
 pub use flag::{DwFlag, Flag, FlagOp};
 pub use hll::{Hll, HllOp};
 pub use kv::{Kv, KvOp, Sibling};
@@ -176,6 +178,9 @@ pub enum OpError {
         /// The value known here.
         global: u64,
     },
+    /// There is no such object to change the expiry of.
+    #[error("the object is not there")]
+    Absent,
     /// The type knows no such operation.
     #[error("{0}")]
     Unsupported(String),

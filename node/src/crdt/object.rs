@@ -1,7 +1,7 @@
 //! An object of any type, and its identity: (bucket, type, key).
 
 use super::{
-    Bounded, CausalContext, Counter, DeltaType, Dot, DwFlag, Flag, Hlc, Hll, Kv, Map, Mint,
+    Bounded, CausalContext, Counter, DeltaType, Dot, DwFlag, Expiry, Flag, Hlc, Hll, Kv, Map, Mint,
     ObjectOp, OpError, Rows, RwSet, SeenContext, Set, Zset,
 };
 use bincode::{Decode, Encode};
@@ -258,6 +258,13 @@ impl Object {
             (Object::Bounded(object), ObjectOp::Bounded(op)) => {
                 object.delta(op, mint).map(Object::Bounded)
             }
+            // The last total of an actor stays the one with its last dot.
+            (Object::Counter(counter), ObjectOp::Touch(TypeTag::Counter)) => {
+                Ok(Object::Counter(counter.write(0, mint.floor(), mint)))
+            }
+            (object, ObjectOp::Touch(tag)) if object.tag() == *tag => {
+                Ok(Object::empty(*tag).expiry_part(&CausalContext::new()))
+            }
             _ => Err(OpError::WrongType),
         }
     }
@@ -291,8 +298,10 @@ impl Object {
             Object::Bounded(counter) => counter.is_sound(),
             _ => self.rows().is_none_or(Rows::is_sound),
         };
-        let live = || self.live_dots().into_iter().all(|dot| self.context().contains(dot));
-        inner && self.context().is_canonical() && live()
+        let dots = || self.live_dots().into_iter().chain(self.expiry_dots());
+        let live = || dots().all(|dot| self.context().contains(dot));
+        let settings = self.expiry().is_none_or(Expiry::is_sound);
+        inner && settings && self.context().is_canonical() && live()
     }
 
     /// The clock readings in it.
@@ -303,7 +312,7 @@ impl Object {
         }
     }
 
-    /// The live dots, for `explain` and checks; of a counter the last dot of each run.
+    /// The dots of live content, for `explain` and checks; of a counter the last dot of each run.
     pub fn live_dots(&self) -> Vec<Dot> {
         match self {
             Object::Kv(kv) => kv.siblings.keys().copied().collect(),

@@ -26,6 +26,8 @@ pub enum ObjectOp {
     Zset(ZsetOp),
     /// See [`BoundedOp`].
     Bounded(BoundedOp),
+    /// Change nothing but the expiry of an object of that type that is there.
+    Touch(TypeTag),
 }
 
 /// The rows of a collection that an operation looks at; it is given no others.
@@ -55,6 +57,7 @@ impl ObjectOp {
             ObjectOp::Hll(_) => TypeTag::Hll,
             ObjectOp::Zset(_) => TypeTag::Zset,
             ObjectOp::Bounded(_) => TypeTag::Bounded,
+            ObjectOp::Touch(tag) => *tag,
         }
     }
 
@@ -91,7 +94,8 @@ impl ObjectOp {
             | ObjectOp::Bounded(BoundedOp::Delete { observed }) => Some(observed),
             ObjectOp::Counter(CounterOp::Add { .. })
             | ObjectOp::Hll(HllOp::Add { .. })
-            | ObjectOp::Bounded(BoundedOp::Add { .. }) => None,
+            | ObjectOp::Bounded(BoundedOp::Add { .. })
+            | ObjectOp::Touch(_) => None,
         }
     }
 

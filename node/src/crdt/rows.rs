@@ -8,11 +8,12 @@
 //! context speaks.
 //!
 //! Invariant of a delta (`Covers::Rows`): for each dot of its context, the row it belonged to
-//! is mentioned, or the dot is in `cleared`. So joining never has to look at other rows.
+//! is mentioned, or the dot is in `cleared`, or it is or was a setting of the expiry. So joining
+//! never has to look at other rows.
 
 use super::counter::Tally;
 use super::row::{Amount, Base, Leaf, Row};
-use super::{CausalContext, Dot, Hlc, Observed, OpError, SeenContext};
+use super::{CausalContext, Dot, Expiry, Hlc, Observed, OpError, SeenContext};
 use bincode::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,7 @@ pub struct Rows {
     /// that it says of that row. Empty in a whole collection.
     pub(crate) removed: BTreeMap<Vec<u8>, BTreeSet<Dot>>,
     pub(crate) covers: Covers,
+    pub(crate) expiry: Expiry,
 }
 
 /// The keys a [`Rows`] value speaks for.
@@ -102,6 +104,7 @@ impl Rows {
             cleared: self.cleared.clone(),
             deferred: self.deferred.clone(),
             deferred_under: self.deferred_under.clone(),
+            expiry: self.expiry.clone(),
             ..Rows::default()
         }
     }
@@ -299,6 +302,16 @@ impl Rows {
         delta
     }
 
+    /// The dots of a delta that are settings of the expiry, in force or replaced: those that
+    /// belong to no row and to no clear.
+    pub fn said_of_expiry(&self) -> CausalContext {
+        let mut others = self.cleared.clone();
+        self.rows.keys().for_each(|key| others.join(&self.said_of(key)));
+        let mut said = self.context.minus(&others);
+        self.expiry.dots().for_each(|dot| said.insert(dot));
+        said
+    }
+
     fn drop_dead(&mut self) {
         let waiting = !self.deferred.is_empty() || !self.deferred_under.is_empty();
         if !waiting && self.cleared.is_empty() {
@@ -329,6 +342,7 @@ impl Rows {
                 let dots = self.rows.values().flat_map(|row| row.live.keys());
                 let mut known: CausalContext = dots.copied().collect();
                 known.join(&self.cleared);
+                self.expiry.dots().for_each(|dot| known.insert(dot));
                 known
             }
             _ => self.context.clone(),
@@ -382,6 +396,7 @@ impl Rows {
         for (prefix, seen) in &other.deferred_under {
             self.deferred_under.entry(prefix.clone()).or_default().join(seen);
         }
+        self.expiry.join(&self.context, &other.expiry, &other.context);
         let (covers, known) = (self.covers_with(other), other.known_to(&self.covers));
         self.context = self.known_to(&other.covers);
         self.context.join(&known);

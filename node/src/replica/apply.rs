@@ -6,6 +6,7 @@ use super::mutants;
 use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
+use crate::crdt::expiry::{NEVER, Terms, Ttl, bucket_of, instant_after};
 use crate::crdt::{CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
@@ -24,15 +25,18 @@ impl<S: Store> Replica<S> {
         from: NodeId,
         op: OpId,
         object: &ObjectId,
-        action: ObjectOp,
+        action: (ObjectOp, Option<Ttl>),
         hint_for: &[NodeId],
     ) {
         let outcome = match self.may_hold(view, object, hint_for) {
             Ok(()) => self.apply(view, now, object, action, hint_for),
             Err(refusal) => Err(refusal),
         };
-        let Ok(mut applied) = outcome else {
-            return self.send(from, PeerBody::Applied { op, outcome });
+        let mut applied = match outcome {
+            Ok(applied) => Box::new(applied),
+            Err(refusal) => {
+                return self.send(from, PeerBody::Applied { op, outcome: Err(refusal) });
+            }
         };
         self.metrics.count(Metric::Applied);
         let durability = self.durability(view, object);
@@ -92,7 +96,7 @@ impl<S: Store> Replica<S> {
         view: &View,
         now: Time,
         object: &ObjectId,
-        mut action: ObjectOp,
+        (mut action, ttl): (ObjectOp, Option<Ttl>),
         hint_for: &[NodeId],
     ) -> Result<Applied, Refusal> {
         if let ObjectOp::Counter(CounterOp::Add { floor, .. } | CounterOp::Reset { floor, .. }) =
@@ -102,17 +106,52 @@ impl<S: Store> Replica<S> {
         }
         let held = rows::load(&self.store, object);
         let held = held.map_err(|error| self.refusal_of(object, error))?;
-        let window = match self.window(object, &held.0, &action) {
+        let terms = self.terms(view, now, object, ttl, &held.0);
+        let window = match self.window(object, &held.0, &action, terms.expired) {
             Ok(window) => window.map_err(Refusal::Op)?,
             Err(error) => return Err(self.refusal_of(object, error)),
         };
         let next = window.context().highest(self.actor).max(self.floor) + 1;
         let mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
         let mut mint = mint.with_floor(self.floor);
-        let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
+        let delta = window.write(&action, terms, &mut mint).map_err(Refusal::Op)?;
         let joined = self.join_marked(view, object, held, &delta, hint_for, true);
         let header = joined.map_err(|error| self.refusal_of(object, error))?;
         Ok(Applied { delta, state: header.object, settled: false })
+    }
+
+    /// What the write means for the expiry. Instants are taken from the wall clock, with which
+    /// they are compared: the hybrid clock may have followed another one into the future.
+    fn terms(
+        &self,
+        view: &View,
+        now: Time,
+        object: &ObjectId,
+        ttl: Option<Ttl>,
+        held: &rows::Header,
+    ) -> Terms {
+        let after = |seconds| instant_after(now.wall_ms, seconds);
+        Terms {
+            asked: ttl.map(|ttl| match ttl {
+                Ttl::For(seconds) => after(seconds),
+                Ttl::Persist => NEVER,
+            }),
+            default: view.bucket(&object.bucket).ttl_seconds.map(after),
+            expired: held.is_expired(bucket_of(now.wall_ms)),
+            present: held.is_present(),
+        }
+    }
+
+    /// Everything that a removal of what has expired must name.
+    pub(super) fn clearing_window(
+        &self,
+        object: &ObjectId,
+        header: &rows::Header,
+    ) -> Result<Object, StoreError> {
+        let Some(head) = header.object.rows() else { return Ok(header.object.clone()) };
+        let needs = Needs { totals: header.rows.totals > 0, ..Needs::default() };
+        let window = rows::load_window(&self.store, object, head, &needs)?;
+        Ok(Object::with_rows(object.tag, window))
     }
 
     /// The object as far as the operation looks at it: all of a small one, of a collection the
@@ -122,9 +161,11 @@ impl<S: Store> Replica<S> {
         object: &ObjectId,
         header: &rows::Header,
         action: &ObjectOp,
+        expired: bool,
     ) -> Result<Result<Object, OpError>, StoreError> {
         let Some(head) = header.object.rows() else { return Ok(Ok(header.object.clone())) };
-        let needs = action.needs();
+        let mut needs = action.needs();
+        needs.totals |= expired;
         if needs.totals && header.rows.totals > TOTALS_MAX {
             let (count, limit) = (header.rows.totals, TOTALS_MAX);
             return Ok(Err(OpError::TooManyTotals { count, limit }));
@@ -144,7 +185,7 @@ impl<S: Store> Replica<S> {
         hint_for: &[NodeId],
     ) -> Result<rows::Header, StoreError> {
         self.observe(now, delta);
-        let held = rows::load(&self.store, object)?;
+        let held = self.receive(view, now, object, delta)?;
         let spoilt = match &self.config {
             config if config.is_mutant(Mutant::ForgetDot) => Some(mutants::forget_dots(delta)),
             config if config.is_mutant(Mutant::WrongMax) => {
@@ -155,7 +196,7 @@ impl<S: Store> Replica<S> {
         self.join_marked(view, object, held, spoilt.as_ref().unwrap_or(delta), hint_for, false)
     }
 
-    fn join_marked(
+    pub(super) fn join_marked(
         &mut self,
         view: &View,
         object: &ObjectId,
@@ -177,6 +218,9 @@ impl<S: Store> Replica<S> {
             // A peer has dots of this actor that this node forgot: it lost writes on disk.
             self.new_epoch();
         }
+        let key = object_key(object);
+        let goes = joined.header.goes;
+        self.requeue(&key, joined.goes_before, goes, &mut batch);
         let marks = self.mark(object, delta, hint_for, &mut batch)?;
         let early = self.config.is_mutant(Mutant::CollectEarly) && !view.owns(object);
         if joined.garbage || early {
@@ -192,7 +236,9 @@ impl<S: Store> Replica<S> {
         if changed {
             self.metrics.count(Metric::JoinedNew);
             let n = view.n_of(&object.bucket);
-            self.trees.replace(&object_key(object), n, joined.before, joined.after);
+            let before = self.trees.counted(&key, joined.goes_before, joined.before);
+            let after = self.trees.counted(&key, goes, joined.after);
+            self.trees.replace(&key, n, before, after);
             self.note_bucket(object, &joined.header.object);
         }
         Ok(joined.header)

@@ -99,8 +99,10 @@ impl<S: Store> Replica<S> {
                 if unowned && digest != 0 {
                     self.raise_floor(&header.object);
                     batch.delete(Family::Headers, object_key(object));
-                    let n = view.n_of(&object.bucket);
-                    self.trees.replace(&object_key(object), n, digest, 0);
+                    let key = object_key(object);
+                    self.requeue(&key, header.goes, 0, batch);
+                    let counted = self.trees.counted(&key, header.goes, digest);
+                    self.trees.replace(&key, view.n_of(&object.bucket), counted, 0);
                 }
             }
         }
@@ -136,7 +138,7 @@ impl<S: Store> Replica<S> {
         Ok(next)
     }
 
-    fn raise_floor(&mut self, state: &Object) {
+    pub(super) fn raise_floor(&mut self, state: &Object) {
         self.floor = self.floor.max(state.context().highest(self.actor));
     }
 }

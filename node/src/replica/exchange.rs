@@ -6,7 +6,7 @@
 //! Nothing waits for an answer: a lost message is made good by the next round.
 
 use super::keys::{object_key, parse_object_key};
-use super::rows::{self, digest_of};
+use super::rows;
 use super::trees::{LEAVES, TreeKey, leaf_of};
 use super::{Mutant, Replica};
 use crate::cluster::View;
@@ -213,7 +213,10 @@ impl<S: Store> Replica<S> {
                 more = true;
                 return Visit::Stop;
             }
-            objects.push((object, digest_of(Some(bytes))));
+            let digest = self.trees.counted_row(key, bytes);
+            if digest != 0 {
+                objects.push((object, digest));
+            }
             Visit::Next
         })?;
         Ok((objects, more))
@@ -311,6 +314,10 @@ impl<S: Store> Replica<S> {
         let (header, digest) = rows::load(&self.store, object)?;
         if digest == 0 {
             return Ok(None);
+        }
+        if header.goes == rows::HUSK {
+            let delta = header.object;
+            return Ok(Some(PeerBody::Repair { object: object.clone(), delta }));
         }
         if header.rows.held > WHOLE_ROWS_MAX {
             return self.page(object, None).map(Some);

@@ -6,10 +6,12 @@
 //! in the meantime stays.
 
 use super::Replica;
+use super::expiry::expired_word;
 use super::keys::{Marked, hint_key, object_key, parse_hint_key, prefix_end};
 use super::rows;
 use crate::cluster::View;
 use crate::config::Mutant;
+use crate::crdt::expiry::bucket_of;
 use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Rows};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
@@ -210,7 +212,7 @@ impl<S: Store> Replica<S> {
         if !strays.is_empty() {
             self.readdress(view, target, strays);
         }
-        let (items, marks) = self.owed(found);
+        let (items, marks) = self.owed(now, found);
         if marks.is_empty() {
             return;
         }
@@ -276,6 +278,7 @@ impl<S: Store> Replica<S> {
     #[allow(clippy::type_complexity)] // Items and the marks they settle.
     fn owed(
         &mut self,
+        now: Time,
         found: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> (Vec<(ObjectId, Object)>, Vec<(Vec<u8>, Vec<u8>)>) {
         let (mut items, mut taken, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -289,7 +292,7 @@ impl<S: Store> Replica<S> {
             if missed.is_none() {
                 self.metrics.count(Metric::CorruptRows);
             }
-            match self.owed_delta(&object, &marked, missed.as_ref()) {
+            match self.owed_delta(now, &object, &marked, missed.as_ref()) {
                 Ok(delta) => {
                     bytes += codec::encode(&delta).len();
                     items.push((object, delta));
@@ -309,17 +312,27 @@ impl<S: Store> Replica<S> {
 
     fn owed_delta(
         &self,
+        now: Time,
         object: &ObjectId,
         marked: &Marked,
         missed: Option<&CausalContext>,
     ) -> Result<Object, StoreError> {
         let (header, _) = rows::load(&self.store, object)?;
         let Some(head) = header.object.rows() else { return Ok(header.object) };
+        if header.is_expired(bucket_of(now.wall_ms)) {
+            // What it held is owed to nobody any more; that it expired still is.
+            return Ok(expired_word(&header));
+        }
         let Some(missed) = missed else {
             // Which dots were missed cannot be read: all of it says it too.
             return rows::load_whole(&self.store, object).map(|(_, whole)| whole);
         };
+        let settings = |missed: &CausalContext| {
+            let unseen = missed.minus(&head.context);
+            header.object.expiry_part(&missed.minus(&unseen))
+        };
         let owed = match marked {
+            Marked::Expiry => return Ok(settings(missed)),
             Marked::Header => head.clears(),
             Marked::Member(key) => {
                 let row = rows::load_row(&self.store, object, head, key)?;
@@ -329,7 +342,13 @@ impl<S: Store> Replica<S> {
                 Rows::owed(key, &missed.minus(&unseen), &row)
             }
         };
-        Ok(Object::with_rows(object.tag, owed))
+        // A row that goes with its object is not shown without knowing when.
+        let mut owed = Object::with_rows(object.tag, owed);
+        if header.goes != 0 {
+            let joined = owed.join(&settings(&CausalContext::new()));
+            joined.map_err(|why| StoreError::Corrupt(why.to_string()))?;
+        }
+        Ok(owed)
     }
 
     pub(super) fn on_handoff(
@@ -479,6 +498,10 @@ fn parts_of(delta: &Object) -> Vec<(Marked, CausalContext)> {
         .filter(|(_, row, said)| !said.is_empty() || !row.is_empty())
         .map(|(key, _, said)| (Marked::Member(key.clone()), said))
         .collect();
+    let expiry = rows.said_of_expiry();
+    if !expiry.is_empty() {
+        parts.push((Marked::Expiry, expiry));
+    }
     let clears = rows.clears();
     let waiting: Vec<_> = clears.deferred.values().chain(clears.deferred_under.values()).collect();
     if !clears.cleared.is_empty() || !waiting.is_empty() {

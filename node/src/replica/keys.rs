@@ -64,16 +64,20 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 pub enum Marked {
     /// The header: all of a small object, clears and waiting removals of a set.
     Header,
+    /// The expiry of a collection.
+    Expiry,
     /// One member of a set.
     Member(Vec<u8>),
 }
 
-/// Key of a hint mark: `target (8, big endian) | object key | 00`, or `… | 01 | member`.
+/// Key of a hint mark: `target (8, big endian) | object key | 00` of the header, `… | 01 | member`,
+/// or `… | 02` of the expiry.
 pub fn hint_key(target: NodeId, object_key: &[u8], marked: &Marked) -> Vec<u8> {
     let mut key = target.0.to_be_bytes().to_vec();
     key.extend_from_slice(object_key);
     match marked {
         Marked::Header => key.push(0),
+        Marked::Expiry => key.push(2),
         Marked::Member(member) => {
             key.push(1);
             key.extend_from_slice(member);
@@ -89,6 +93,7 @@ pub fn parse_hint_key(bytes: &[u8]) -> Option<(NodeId, ObjectId, Marked)> {
     let (object, length) = parse_object_key(rest)?;
     let marked = match rest[length..].split_first()? {
         (0, []) => Marked::Header,
+        (2, []) => Marked::Expiry,
         (1, member) => Marked::Member(member.to_vec()),
         _ => return None,
     };
@@ -99,6 +104,13 @@ pub fn parse_hint_key(bytes: &[u8]) -> Option<(NodeId, ObjectId, Marked)> {
 pub const META_LAYOUT: &[u8] = b"layout";
 /// Prefix of the objects whose rows wait for collection.
 pub const META_COLLECT: &[u8] = b"collect/";
+/// Prefix of the queue of objects that expire.
+pub const META_EXPIRE: &[u8] = b"expire/";
+
+/// Place in the queue of an object that expires at `goes`: `instant (8, big endian) | object key`.
+pub fn expire_key(goes: u64, object_key: &[u8]) -> Vec<u8> {
+    [&goes.to_be_bytes()[..], object_key].concat()
+}
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod apply;
 mod clock;
 mod collect;
 mod exchange;
+mod expiry;
 mod hints;
 mod keys;
 mod mend;
@@ -23,6 +24,7 @@ pub use rows::{digest_of_small, load_whole};
 
 use crate::cluster::{BUCKETS, View};
 use crate::config::{BucketProps, Config, Durability, Mutant};
+use crate::crdt::expiry::bucket_of as expiry_bucket;
 use crate::crdt::{Actor, NodeId, Object, ObjectId};
 use crate::metrics::{Metric, Metrics};
 use crate::store::{Batch, Family, Lsn, Store, StoreError, Visit};
@@ -63,6 +65,7 @@ pub struct Replica<S> {
     trees: trees::Trees,
     hints: hints::Hints,
     exchange: exchange::Exchange,
+    expiring: expiry::Expiring,
     once: once::Once,
     pulls: pages::Pulls,
     mending: mend::Mending,
@@ -86,7 +89,13 @@ impl<S: Store> Replica<S> {
     ///
     /// # Errors
     /// The store could not be read. A single damaged object is counted and left to repair.
-    pub fn open(config: Config, store: S, view: &mut View, seed: u64) -> Result<Self, StoreError> {
+    pub fn open(
+        config: Config,
+        store: S,
+        view: &mut View,
+        now: Time,
+        seed: u64,
+    ) -> Result<Self, StoreError> {
         let node = config.id();
         let epoch = match config.is_mutant(Mutant::ReuseActor) {
             true => 1,
@@ -94,6 +103,7 @@ impl<S: Store> Replica<S> {
         };
         let mut trees = trees::Trees::default();
         trees.blind = config.is_mutant(Mutant::BlindDigest);
+        trees.line = (expiry_bucket(now.wall_ms) + 1).to_be_bytes().to_vec();
         let mut replica = Replica {
             hints: hints::Hints::open(&store)?,
             store,
@@ -105,6 +115,7 @@ impl<S: Store> Replica<S> {
             clock: HybridClock::default(),
             trees,
             exchange: exchange::Exchange::default(),
+            expiring: expiry::Expiring::unknown(now),
             once: once::Once::default(),
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
@@ -125,28 +136,28 @@ impl<S: Store> Replica<S> {
     /// Handles one message from `from`, which may be this node.
     pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         match body {
-            PeerBody::Apply { op, object, action, hint_for } => {
+            PeerBody::Apply { op, object, action, ttl, hint_for } => {
                 // No answer to a repetition: the coordinator has the first one or has given up.
                 let again = from != view.me && !self.once.is_first(from, op);
                 if again && !self.config.is_mutant(Mutant::DoubleCount) {
                     return;
                 }
-                self.on_apply(view, now, from, op, &object, action, &hint_for);
+                self.on_apply(view, now, from, op, &object, (action, ttl), &hint_for);
             }
             PeerBody::Join { op, object, delta, hint_for } => {
                 self.on_join(view, now, from, op, &object, &delta, &hint_for);
             }
             PeerBody::Get { op, object, query, digest_only } => {
-                let outcome = self.answer(&object, &query, digest_only);
+                let outcome = self.answer(now, &object, &query, digest_only);
                 let outcome = outcome.map_err(|error| self.refusal_of(&object, error));
                 self.send(from, PeerBody::Got { op, outcome });
             }
             PeerBody::Inspect { op, object } => {
-                let report = Box::new(self.inspect(view, &object));
+                let report = Box::new(self.inspect(view, now, &object));
                 self.send(from, PeerBody::Inspected { op, report });
             }
             PeerBody::Repair { object, delta } => {
-                self.join_state(view, now, &object, &delta);
+                self.join_state(view, now, from, &object, &delta);
             }
             PeerBody::Handoff { batch, items } => self.on_handoff(view, now, from, batch, &items),
             PeerBody::HandoffDone { batch } => self.on_handoff_done(view, now, from, batch),
@@ -201,6 +212,7 @@ impl<S: Store> Replica<S> {
         }
         self.deliver_hints(view, now);
         self.exchange_due(view, now);
+        self.expire_some(view, now);
         self.collect_some(view, now);
         self.mend(view, now);
     }
@@ -213,6 +225,7 @@ impl<S: Store> Replica<S> {
             self.hints.due(),
             self.exchange.due(),
             collect,
+            self.expiring.due(self.config.expiry_grace_s),
             self.mending.due(self.config.scrub_ms),
         ]
         .into_iter()
@@ -254,14 +267,25 @@ impl<S: Store> Replica<S> {
 
     /// Joins without anybody waiting for it; a failure is counted and left to the next repair.
     fn join_quietly(&mut self, view: &View, now: Time, object: &ObjectId, delta: &Object) -> bool {
-        let joined = self.join_now(view, now, object, delta, &[]);
+        let joined = match self.is_over(now, object, delta) {
+            Ok(true) => return true,
+            Ok(false) => self.join_now(view, now, object, delta, &[]),
+            Err(error) => Err(error),
+        };
         self.sync_due_us.get_or_insert(now.mono_us + BATCHED_SYNC_US);
         joined.map_err(|error| self.refusal_of(object, error)).is_ok()
     }
 
     /// Joins what an owner sent of its state; a state from the first row on takes the place of a
     /// damaged object. Whether it was joined.
-    fn join_state(&mut self, view: &View, now: Time, object: &ObjectId, state: &Object) -> bool {
+    fn join_state(
+        &mut self,
+        view: &View,
+        now: Time,
+        from: NodeId,
+        object: &ObjectId,
+        state: &Object,
+    ) -> bool {
         if self.mending.has(object) && mend::begins_whole(state) {
             if let Err(error) = self.replace_damaged(view, object) {
                 self.refusal(error);
@@ -270,7 +294,9 @@ impl<S: Store> Replica<S> {
         } else if !view.owns(object) {
             return false; // Nobody would ever collect it.
         }
-        self.join_quietly(view, now, object, state)
+        let joined = self.join_quietly(view, now, object, state);
+        self.tell_expiry(now, from, object, state);
+        joined
     }
 
     /// A sync failed: whether anything since the last one is on disk cannot be known any more.

@@ -5,7 +5,8 @@ use crate::crdt::{CausalContext, Kv, Object};
 /// The delta as a buggy join would take it: it forgets every dot that is not live.
 pub(super) fn forget_dots(delta: &Object) -> Object {
     let mut delta = delta.clone();
-    let live: CausalContext = delta.live_dots().into_iter().collect();
+    let dots = delta.live_dots().into_iter().chain(delta.expiry_dots());
+    let live: CausalContext = dots.collect();
     match &mut delta {
         Object::Kv(kv) => kv.context = live,
         Object::Flag(flag) => flag.context = live,

@@ -81,7 +81,7 @@ impl<S: Store> Replica<S> {
             // Not the page asked for: late, or asked for in an earlier life.
             (Some(_), _) => None,
         };
-        if !self.join_state(view, now, &object, page) {
+        if !self.join_state(view, now, from, &object, page) {
             return;
         }
         // A sender that lost dots since the first page may have lost rows not yet sent.

@@ -3,9 +3,11 @@
 use super::Replica;
 use super::rows::{self, RowRange};
 use crate::cluster::View;
+use crate::crdt::expiry::bucket_of;
 use crate::crdt::rows::Covers;
-use crate::crdt::{Object, ObjectId, Rows};
+use crate::crdt::{Object, ObjectId, Row, Rows, TypeTag};
 use crate::store::{Store, StoreError, Visit};
+use crate::time::Time;
 use crate::wire::api::ReadQuery;
 use crate::wire::peer::{Answer, ReplicaReport};
 use std::ops::Bound;
@@ -29,6 +31,7 @@ pub(super) struct PageLimits {
 impl<S: Store> Replica<S> {
     pub(super) fn answer(
         &self,
+        now: Time,
         object: &ObjectId,
         query: &ReadQuery,
         digest_only: bool,
@@ -36,7 +39,16 @@ impl<S: Store> Replica<S> {
         let (header, digest) = rows::load(&self.store, object)?;
         let count = header.visible_count();
         let mut answer = Answer { digest, known: digest != 0, count, state: None, more: false };
+        // The state goes out all the same: another replica may know of a later instant, and
+        // whoever joins the answers looks at the instant of them all.
+        if header.is_expired(bucket_of(now.wall_ms)) {
+            answer.digest = 0;
+        }
         if digest_only {
+            return Ok(answer);
+        }
+        if header.goes == rows::HUSK {
+            answer.state = Some(nothing_of(object.tag, query));
             return Ok(answer);
         }
         let Some(head) = header.object.rows() else {
@@ -98,7 +110,7 @@ impl<S: Store> Replica<S> {
         Ok((page, more))
     }
 
-    pub(super) fn inspect(&self, view: &View, object: &ObjectId) -> ReplicaReport {
+    pub(super) fn inspect(&self, view: &View, now: Time, object: &ObjectId) -> ReplicaReport {
         let mut report = ReplicaReport {
             node: view.me,
             owner: view.owns(object),
@@ -110,15 +122,20 @@ impl<S: Store> Replica<S> {
             owed: Vec::new(),
             error: None,
         };
-        if let Err(error) = self.fill(object, &mut report) {
+        if let Err(error) = self.fill(now, object, &mut report) {
             report.error = Some(error.to_string());
         }
         report
     }
 
-    fn fill(&self, object: &ObjectId, report: &mut ReplicaReport) -> Result<(), StoreError> {
+    fn fill(
+        &self,
+        now: Time,
+        object: &ObjectId,
+        report: &mut ReplicaReport,
+    ) -> Result<(), StoreError> {
         let query = ReadQuery::Page { after: None, prefix: Vec::new(), limit: REPORT_ROWS };
-        let answer = self.answer(object, &query, false)?;
+        let answer = self.answer(now, object, &query, false)?;
         report.digest = answer.digest;
         report.count = answer.count;
         report.state = answer.state.filter(|_| answer.known);
@@ -129,4 +146,22 @@ impl<S: Store> Replica<S> {
         report.owed = self.owed_to(object)?;
         Ok(())
     }
+}
+
+/// An answer that says nothing of the part asked for: what another replica has of it stands.
+fn nothing_of(tag: TypeTag, query: &ReadQuery) -> Object {
+    let mut nothing = Object::empty(tag);
+    if let Some(rows) = nothing.rows_mut() {
+        match query {
+            ReadQuery::Whole => {}
+            ReadQuery::Member(key) => {
+                rows.rows.insert(key.clone(), Row::default());
+                rows.covers = Covers::Rows;
+            }
+            ReadQuery::Page { after, .. } => {
+                rows.covers = Covers::Range { after: after.clone(), upto: None };
+            }
+        }
+    }
+    nothing
 }

@@ -14,9 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// The instant of an object that expired and was collected.
+pub const HUSK: u64 = crate::crdt::expiry::AT_MIN;
+
 /// A header row.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Header {
+    /// From when on the object is absent, in seconds since the Unix epoch: 0 stands for never,
+    /// [`HUSK`] for an object that was collected. Comes first so that it is read alone.
+    pub goes: u64,
     /// A small object whole; a collection without rows.
     pub object: Object,
     /// The rows of a collection; nothing for other types.
@@ -52,7 +58,16 @@ impl Summary {
 impl Header {
     /// Of an object never written.
     pub fn empty(object: &ObjectId) -> Header {
-        Header { object: Object::empty(object.tag), rows: Summary::default() }
+        Header::of(Object::empty(object.tag), Summary::default())
+    }
+
+    fn of(object: Object, rows: Summary) -> Header {
+        Header { goes: object.expires_at().unwrap_or(0), object, rows }
+    }
+
+    /// Whether the object is absent in that bucket of time.
+    pub fn is_expired(&self, at: u64) -> bool {
+        self.goes != 0 && self.goes <= at
     }
 
     /// Whether a client would find the object.
@@ -79,9 +94,14 @@ pub fn digest_of(header: Option<&[u8]>) -> u64 {
     header.map_or(0, |bytes| xxh3_64(bytes).max(1))
 }
 
+/// From when on the object of this header is absent, see [`Header::goes`].
+pub fn goes_of(header: &[u8]) -> u64 {
+    codec::first_number(header).unwrap_or(0)
+}
+
 /// Digest that a replica with exactly this small object has.
 pub fn digest_of_small(object: &Object) -> u64 {
-    let header = Header { object: object.clone(), rows: Summary::default() };
+    let header = Header::of(object.clone(), Summary::default());
     if header.is_empty() { 0 } else { digest_of(Some(&codec::encode(&header))) }
 }
 
@@ -258,6 +278,8 @@ pub struct Joined {
     pub before: u64,
     /// See `before`.
     pub after: u64,
+    /// See [`Header::goes`], before.
+    pub goes_before: u64,
     /// Whether rows were left behind that nobody can see.
     pub garbage: bool,
     /// The highest counter of `own` that the replica knew before.
@@ -280,6 +302,7 @@ pub fn join<S: Store>(
 ) -> Result<Joined, StoreError> {
     let (mut header, before) = held;
     let own_before = header.object.context().highest(own);
+    let goes_before = header.goes;
     let garbage = match (header.object.rows_mut(), delta.rows()) {
         (Some(head), Some(rows)) if delta.tag() == object.tag => {
             RowsOf { store, object, summary: &mut header.rows, batch }.join(head, rows)?
@@ -289,8 +312,9 @@ pub fn join<S: Store>(
             false
         }
     };
+    header.goes = header.object.expires_at().unwrap_or(0);
     let after = if header.is_empty() { before } else { save(object, &header, batch) };
-    Ok(Joined { header, before, after, garbage, own_before })
+    Ok(Joined { header, before, after, goes_before, garbage, own_before })
 }
 
 /// The rows of one collection during a join.

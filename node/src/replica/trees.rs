@@ -2,8 +2,8 @@
 //! objects, kept as rows change. Comparing two replicas costs what differs, not what is there.
 
 use super::Replica;
-use super::keys::{parse_object_key, prefix_end};
-use super::rows::digest_of;
+use super::keys::{expire_key, parse_object_key, prefix_end};
+use super::rows::{HUSK, digest_of, goes_of};
 use crate::cluster::View;
 use crate::store::{Family, Store, StoreError, Visit};
 use crate::wire::codec;
@@ -22,6 +22,8 @@ pub(super) struct Trees {
     trees: BTreeMap<TreeKey, Tree>,
     /// The bug put back: a part of the objects is not in the trees.
     pub(super) blind: bool,
+    /// Objects at places of the expiry queue before this one are not in the trees.
+    pub(super) line: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,17 @@ impl Trees {
         tree.change(leaf_of(object_key), entry(before) ^ entry(after));
     }
 
+    /// The digest by which an object counts: 0 when it has expired, as far as the trees know.
+    pub(super) fn counted(&self, object_key: &[u8], goes: u64, digest: u64) -> u64 {
+        let out = goes == HUSK || (goes != 0 && expire_key(goes, object_key) < self.line);
+        if out { 0 } else { digest }
+    }
+
+    /// The same of a header row's bytes.
+    pub(super) fn counted_row(&self, object_key: &[u8], header: &[u8]) -> u64 {
+        self.counted(object_key, goes_of(header), digest_of(Some(header)))
+    }
+
     /// The leaves of one tree; an empty tree has zeros.
     pub(super) fn leaves(&self, key: TreeKey) -> [u64; LEAVES] {
         self.trees.get(&key).map_or([0; LEAVES], |tree| tree.leaves)
@@ -93,11 +106,13 @@ impl<S: Store> Replica<S> {
     /// # Errors
     /// The headers could not be read.
     pub fn rebuild_trees(&mut self, view: &View) -> Result<(), StoreError> {
-        let mut trees = Trees { blind: self.trees.blind, ..Trees::default() };
+        let line = self.trees.line.clone();
+        let mut trees = Trees { blind: self.trees.blind, line, ..Trees::default() };
         let mut damaged = Vec::new();
         self.store.scan(Family::Headers, b"", None, &mut |key, bytes| {
             if let Some((object, _)) = parse_object_key(key) {
-                trees.replace(key, view.n_of(&object.bucket), 0, digest_of(Some(bytes)));
+                let digest = trees.counted_row(key, bytes);
+                trees.replace(key, view.n_of(&object.bucket), 0, digest);
                 if !codec::is_intact(bytes) {
                     damaged.push(object);
                 }
@@ -125,7 +140,8 @@ impl<S: Store> Replica<S> {
         let end = prefix_end(&from);
         self.store.scan(Family::Headers, &from, end.as_deref(), &mut |key, bytes| {
             if parse_object_key(key).is_some_and(|(object, _)| view.n_of(&object.bucket) == n) {
-                trees.replace(key, n, 0, digest_of(Some(bytes)));
+                let digest = trees.counted_row(key, bytes);
+                trees.replace(key, n, 0, digest);
             }
             Visit::Next
         })

@@ -3,7 +3,7 @@
 use crate::cluster::Member;
 use crate::config::BucketProps;
 pub use crate::config::Quorum;
-use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, SeenContext};
+use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, SeenContext, Ttl};
 use crate::placement::{Layout, LayoutId};
 use crate::wire::peer::ReplicaReport;
 use thiserror::Error;
@@ -45,6 +45,8 @@ pub struct Options {
     pub durable: Durable,
     /// Milliseconds until the request is given up, 1 to 60,000.
     pub timeout_ms: Option<u32>,
+    /// What a write says of the expiry.
+    pub ttl: Option<Ttl>,
 }
 
 /// A client's request.
@@ -184,6 +186,10 @@ pub struct ReadResult {
     pub answered: u32,
     /// Replicas found stale, now being repaired.
     pub repaired: u32,
+    /// From when on the object is absent, seconds since the Unix epoch; `None`: never.
+    pub expires_at: Option<u64>,
+    /// Seconds until then.
+    pub left_s: Option<u64>,
     /// How the bucket wants siblings read.
     pub resolve: crate::config::Resolve,
 }

@@ -69,6 +69,12 @@ pub fn is_intact(bytes: &[u8]) -> bool {
     body_end.is_some_and(|end| checksum(&bytes[..end]) == bytes[end..])
 }
 
+/// The whole number that an encoded value begins with; nothing else of it is looked at.
+pub fn first_number(bytes: &[u8]) -> Option<u64> {
+    let decoded = bincode::decode_from_slice(bytes.get(1..)?, config::<SMALL_CLAIM_MAX>());
+    decoded.ok().map(|(number, _)| number)
+}
+
 /// Decodes what [`encode`] made.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! messages.
 
 use super::api::ReadQuery;
-use crate::crdt::{CausalContext, NodeId, Object, ObjectId, ObjectOp, OpError};
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, ObjectOp, OpError, Ttl};
 use crate::placement::{Layout, LayoutId};
 use bincode::{Decode, Encode};
 
@@ -30,6 +30,8 @@ pub enum PeerBody {
         object: ObjectId,
         /// What to do.
         action: ObjectOp,
+        /// What it says of the expiry.
+        ttl: Option<Ttl>,
         /// Owners that the receiver stands in for.
         hint_for: Vec<NodeId>,
     },
@@ -39,7 +41,7 @@ pub enum PeerBody {
         /// Of the request.
         op: OpId,
         /// The delta, the state after it (small types whole, a set its header).
-        outcome: Result<Applied, Refusal>,
+        outcome: Result<Box<Applied>, Refusal>,
     },
     /// The delta is on disk.
     AppliedDurable {

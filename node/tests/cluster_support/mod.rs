@@ -21,6 +21,8 @@ pub struct Cluster {
     pub down: BTreeSet<usize>,
     /// Bytes of messages between nodes since it was last set to 0.
     pub sent_bytes: u64,
+    /// How far each node's wall clock is ahead, ms.
+    pub ahead_ms: Vec<u64>,
     mail: VecDeque<(usize, usize, PeerMessage)>,
     replies: BTreeMap<RequestId, Reply>,
     now: Time,
@@ -50,6 +52,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             sent_bytes: 0,
+            ahead_ms: vec![0; count],
             mail: VecDeque::new(),
             replies: BTreeMap::new(),
             now,
@@ -175,7 +178,8 @@ impl Cluster {
 
     fn step(&mut self, at: usize, input: Input) {
         let mut out = Outbox::new();
-        self.cores[at].step(self.now, input, &mut out);
+        let wall_ms = self.now.wall_ms + self.ahead_ms[at];
+        self.cores[at].step(Time { wall_ms, ..self.now }, input, &mut out);
         for output in out {
             match output {
                 Output::Reply(request, reply) => {

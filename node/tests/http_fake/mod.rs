@@ -3,8 +3,9 @@
 
 use starling_node::cluster::Member;
 use starling_node::config::BucketProps;
+use starling_node::crdt::expiry::{NEVER, Terms, bucket_of, instant_after};
 use starling_node::crdt::{
-    Actor, Hlc, Mint, NodeId, Object, ObjectId, ObjectOp, SeenContext, Set, SetOp,
+    Actor, Hlc, Mint, NodeId, Object, ObjectId, ObjectOp, SeenContext, Set, SetOp, Ttl,
 };
 use starling_node::placement::{Layout, LayoutId, LayoutMember, partition_of};
 use starling_node::server::handle::NodeMetrics;
@@ -74,13 +75,18 @@ impl Fake {
         }
     }
 
-    fn write(&self, object: ObjectId, op: ObjectOp) -> Result<Reply, Failure> {
+    fn write(&self, object: ObjectId, op: ObjectOp, ttl: Option<Ttl>) -> Result<Reply, Failure> {
         let mut objects = self.objects.lock().unwrap();
         let state = objects.entry(object.clone()).or_insert(Object::empty(object.tag));
         let actor = self.actor();
         let next = state.context().highest(actor) + 1;
         let mut mint = Mint::new(actor, next, Hlc { wall_ms: WALL_MS, logical: next as u32 });
-        let delta = state.delta(&op, &mut mint).map_err(Failure::Refused)?;
+        let asked = ttl.map(|ttl| match ttl {
+            Ttl::For(seconds) => instant_after(WALL_MS, seconds),
+            Ttl::Persist => NEVER,
+        });
+        let terms = Terms { asked, present: state.is_present(), ..Terms::default() };
+        let delta = state.write(&op, terms, &mut mint).map_err(Failure::Refused)?;
         state.join(&delta).unwrap();
         let shown = match &*state {
             Object::Set(set) => Object::Set(set.header().into()),
@@ -114,6 +120,8 @@ impl Fake {
             asked: 2,
             answered: 2,
             repaired: 0,
+            expires_at: state.expires_at(),
+            left_s: state.expires_at().map(|at| at - bucket_of(WALL_MS)),
             resolve: self.props(&object.bucket).resolve,
         })
     }
@@ -174,7 +182,7 @@ impl Fake {
             Request::Write { object, op, options } => {
                 self.check("w", options.w)?;
                 self.check("pw", options.pw)?;
-                self.write(object, op)
+                self.write(object, op, options.ttl)
             }
             Request::Read { object, query, options } => {
                 self.check("r", options.r)?;

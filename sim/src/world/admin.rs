@@ -26,6 +26,7 @@ impl World {
                 true => Resolve::Siblings,
                 false => Resolve::Lww,
             },
+            ttl_seconds: None,
         };
         self.trace.add(self.now_us, format_args!("side bucket {props:?}"));
         self.ask(0, Asker::Admin(0), Request::PutBucket { bucket: workload::SIDE.into(), props });

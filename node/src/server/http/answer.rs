@@ -19,6 +19,9 @@ pub const ACKS: HeaderName = HeaderName::from_static("starling-acks");
 /// Who was asked for a read.
 pub const READ: HeaderName = HeaderName::from_static("starling-read");
 
+/// From when on the object is absent, RFC 3339.
+pub const EXPIRES: HeaderName = HeaderName::from_static("starling-expires");
+
 /// `value` as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(value).expect("answers are maps with string keys");
@@ -51,6 +54,16 @@ pub fn with_read(mut answer: Answer, read: &ReadResult) -> Answer {
     let ReadResult { asked, answered, repaired, .. } = read;
     let text = format!("asked={asked} answered={answered} repaired={repaired}");
     answer.headers_mut().insert(READ, HeaderValue::from_str(&text).expect("digits and letters"));
+    with_expires(answer, read.expires_at.filter(|_| read.present))
+}
+
+/// Adds `Starling-Expires` to an answer about an object that expires, at seconds since the epoch.
+pub fn with_expires(mut answer: Answer, at: Option<u64>) -> Answer {
+    if let Some(at) = at {
+        let text = rfc3339(Hlc { wall_ms: at.saturating_mul(1_000), logical: 0 });
+        let value = HeaderValue::from_str(&text).expect("digits and letters");
+        answer.headers_mut().insert(EXPIRES, value);
+    }
     answer
 }
 

@@ -10,7 +10,7 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
-use super::{bucket, cluster, counter, explain, flag, hll, kv, map, set, status};
+use super::{bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status};
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
@@ -136,6 +136,8 @@ impl<B: Backend> App<B> {
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,
             Call::Explain => explain::get(exchange).await,
+            Call::ExpiryGet => expiry::get(exchange).await,
+            Call::ExpiryPut => expiry::put(exchange).await,
             Call::Cluster => cluster::get(exchange).await,
             Call::ClusterApply => cluster::apply(exchange).await,
             Call::Healthz => status::healthz(exchange),
@@ -223,6 +225,7 @@ impl<B: Backend> Exchange<'_, B> {
         fields["acks"] = answer::acks_json(&written.acks);
         fields["context"] = context.as_str().into();
         let answer = answer::with_acks(answer::json(StatusCode::OK, &fields), &written.acks);
+        let answer = answer::with_expires(answer, written.object.expires_at());
         self.with_context(answer, &context)
     }
 

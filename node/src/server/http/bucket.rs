@@ -7,13 +7,14 @@ use super::body;
 use super::params;
 use super::problem::{Code, Problem};
 use crate::config::BucketProps;
+use crate::crdt::expiry::TTL_MAX_S;
 use crate::placement::N_MAX;
 use crate::wire::api::{Quorum, Reply, Request};
 use hyper::StatusCode;
 use serde_json::{Map, Value};
 
 /// Properties that later versions have.
-const LATER: [&str; 3] = ["ttl_seconds", "limits", "indexes"];
+const LATER: [&str; 2] = ["limits", "indexes"];
 
 /// `GET`: the properties in force.
 pub async fn get<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
@@ -57,6 +58,14 @@ async fn answer<B: Backend>(
 fn check(props: &BucketProps) -> Result<(), Problem> {
     if !(1..=N_MAX).contains(&props.n) {
         return Err(Problem::parameter("n", format!("{} is not 1 to {N_MAX}", props.n)));
+    }
+    if let Some(seconds) = props.ttl_seconds
+        && !(1..=TTL_MAX_S).contains(&seconds)
+    {
+        return Err(Problem::parameter(
+            "ttl_seconds",
+            format!("{seconds} is not 1 to {TTL_MAX_S}"),
+        ));
     }
     for (name, quorum) in [("r", props.r), ("w", props.w)] {
         if let Quorum::Count(count) = quorum

@@ -40,7 +40,7 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
 /// `POST`: a change; answers the value at the replica that applied it.
 pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
     let object = exchange.object(TypeTag::Counter)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.json_body_bytes_max).await?;
     let op = operation(&exchange, &object, body::json(&held.bytes)?)?;

@@ -8,7 +8,7 @@ use super::member::Member;
 use super::params;
 use super::problem::Problem;
 use super::why::{value, why};
-use crate::crdt::{CausalContext, NodeId, Object};
+use crate::crdt::{CausalContext, Hlc, NodeId, Object};
 use crate::wire::api::{Reply, Request};
 use crate::wire::peer::ReplicaReport;
 use hyper::StatusCode;
@@ -81,6 +81,9 @@ fn replica(report: &ReplicaReport, names: &Names) -> Value {
         "layout": report.layout.to_string(),
         "digest": format!("{:016x}", report.digest),
         "count": report.count,
+        "expires_at": report.state.as_ref().and_then(Object::expires_at).map(|at| {
+            answer::rfc3339(Hlc { wall_ms: at.saturating_mul(1_000), logical: 0 })
+        }),
         "header_bytes": report.header_bytes,
         "context": report.state.as_ref().map(|state| context(state.context(), names)),
         "live": report.state.as_ref().map(|state| {

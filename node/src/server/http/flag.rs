@@ -44,7 +44,7 @@ pub async fn post<B: Backend>(
     tag: TypeTag,
 ) -> Result<Answer, Problem> {
     let object = exchange.object(tag)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.json_body_bytes_max).await?;
     let update: FlagUpdate = body::json(&held.bytes)?;

@@ -39,7 +39,7 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
 /// `POST`: counts elements.
 pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
     let object = exchange.object(TypeTag::Hll)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.members_body_bytes_max).await?;
     let update: HllUpdate = body::json(&held.bytes)?;

@@ -19,7 +19,7 @@ const DEFAULT_TYPE: &str = "application/octet-stream";
 /// `PUT`: writes the body.
 pub async fn put<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
     let object = exchange.object(TypeTag::Kv)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let observed = exchange.observed(&object, None)?;
     let content_type = content_type(exchange.parts.headers.get(CONTENT_TYPE))?;

@@ -12,6 +12,7 @@ mod bucket;
 mod cluster;
 mod context;
 mod counter;
+mod expiry;
 mod explain;
 mod exposition;
 pub mod families;

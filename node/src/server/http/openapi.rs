@@ -4,11 +4,12 @@
 use super::answer;
 use super::cluster::ClusterApply;
 use super::counter::CounterUpdate;
+use super::expiry::ExpiryUpdate;
 use super::flag::FlagUpdate;
 use super::hll::HllUpdate;
 use super::limits::{MEMBERS_MAX, PAGE_DEFAULT};
 use super::member::Member;
-use super::params::DATA_PARAMETERS;
+use super::params::{DATA_PARAMETERS, WRITE_PARAMETERS};
 use super::problem::Code;
 use super::router::{Call, ROUTES, Route};
 use super::schemas;
@@ -44,6 +45,7 @@ pub fn document() -> OpenApi {
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
         .schema_from::<HllUpdate>()
+        .schema_from::<ExpiryUpdate>()
         .schema_from::<ClusterApply>();
     for (name, schema) in schemas::all() {
         components = components.schema(name, schema);
@@ -86,6 +88,11 @@ fn is_data(route: &Route) -> bool {
         && !route.path.starts_with("/v1/explain/")
 }
 
+/// Whether the call changes what an object holds, and so may say when it expires.
+fn is_write(route: &Route) -> bool {
+    matches!(route.method, "PUT" | "POST") && route.call != Call::ExpiryPut
+}
+
 fn parameters(route: &Route) -> Vec<Parameter> {
     let mut all = Vec::new();
     for name in route.path.split(['{', '}']).skip(1).step_by(2) {
@@ -94,7 +101,10 @@ fn parameters(route: &Route) -> Vec<Parameter> {
     if is_data(route) {
         all.extend(DATA_PARAMETERS.map(|name| query(name, data_help(name))));
         let context = "What the client has seen, or `none`: what a write or removal supersedes.";
-        if route.method != "GET" {
+        if is_write(route) {
+            all.extend(WRITE_PARAMETERS.map(|name| query(name, data_help(name))));
+        }
+        if route.method != "GET" && route.call != Call::ExpiryPut {
             all.push(parameter(answer::CONTEXT.as_str(), ParameterIn::Header, context));
         }
     }
@@ -152,6 +162,8 @@ fn data_help(name: &str) -> &'static str {
         "pw" => "Owners that acknowledge a write: 1 to N, one, quorum, all.",
         "zones" => "Distinct zones among the replicas that acknowledge a write.",
         "durable" => "Replicas that have a write on disk: none, one, quorum, all.",
+        "ttl_seconds" => "Seconds after which the object is absent, 1 to ten years.",
+        "persist" => "`true`: the object does not expire.",
         "timeout_ms" => "Milliseconds until the request is given up, 1 to 60,000.",
         _ => "Milliseconds by which a read may be stale; reads are always fresh.",
     }
@@ -165,6 +177,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
         Call::MapPost => (JSON, reference("MapUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
+        Call::ExpiryPut => (JSON, reference("ExpiryUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
         _ => return None,
@@ -183,6 +196,8 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::KvPut | Call::SetPost | Call::RwSetPost | Call::HllPost => ok("Written"),
         Call::KvDelete | Call::CounterDelete | Call::SetDelete | Call::FlagDelete => ok("Written"),
         Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
+        Call::ExpiryGet => ok("Expiry"),
+        Call::ExpiryPut => ok("ExpiryWritten"),
         Call::HllGet => ok("Hll"),
         Call::MapGet => ok("MapPage"),
         Call::MapPost | Call::MapDelete => ok("Written"),

@@ -4,7 +4,8 @@
 
 use super::limits::{BUCKET_BYTES_MAX, KEY_BYTES_MAX, MEMBER_BYTES_MAX};
 use super::problem::{Code, Problem};
-use crate::crdt::{ObjectId, TypeTag};
+use crate::crdt::expiry::TTL_MAX_S;
+use crate::crdt::{ObjectId, Ttl, TypeTag};
 use crate::placement::N_MAX;
 use crate::wire::api::{Durable, Options, Quorum};
 use percent_encoding::percent_decode;
@@ -12,6 +13,9 @@ use percent_encoding::percent_decode;
 /// Query parameters that every call on data takes.
 pub const DATA_PARAMETERS: [&str; 8] =
     ["r", "w", "pr", "pw", "zones", "durable", "timeout_ms", "max_stale_ms"];
+
+/// Query parameters that every write of an object takes besides.
+pub const WRITE_PARAMETERS: [&str; 2] = ["ttl_seconds", "persist"];
 
 /// The longest a client may wait, ms.
 const TIMEOUT_MS_MAX: u32 = 60_000;
@@ -171,7 +175,28 @@ impl<'a> Query<'a> {
             zones: self.take_number("zones", 1, N_MAX.into())?.map(|zones| zones as u8),
             durable,
             timeout_ms: self.take_number("timeout_ms", 1, TIMEOUT_MS_MAX)?,
+            ttl: None,
         })
+    }
+
+    /// The same for a write, which may also say when its object expires.
+    ///
+    /// # Errors
+    /// `bad_parameter`.
+    pub fn take_write_options(&mut self) -> Result<Options, Problem> {
+        let seconds = self.take_number("ttl_seconds", 1, TTL_MAX_S)?;
+        let ttl = match (seconds, self.take("persist").as_deref()) {
+            (None, None) => None,
+            (Some(seconds), None) => Some(Ttl::For(seconds)),
+            (None, Some("true")) => Some(Ttl::Persist),
+            (None, Some(other)) => {
+                return Err(Problem::parameter("persist", format!("{other:?} is not true")));
+            }
+            (Some(_), Some(_)) => {
+                return Err(Problem::parameter("persist", "given beside ttl_seconds"));
+            }
+        };
+        Ok(Options { ttl, ..self.take_options()? })
     }
 
     /// Refuses what nobody took.

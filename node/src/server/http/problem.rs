@@ -186,6 +186,7 @@ fn refused(refusal: &OpError, text: String) -> Problem {
                 .with("local", (*local).into())
                 .with("global", (*global).into())
         }
+        OpError::Absent => Problem::new(Code::NotFound, text),
         OpError::Unsupported(_) => Problem::new(Code::NotRemovable, text),
         OpError::WrongType => Problem::new(Code::Internal, text),
     }

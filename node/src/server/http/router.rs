@@ -72,6 +72,8 @@ routes! {
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
     Explain "GET" "/v1/explain/{type}/{bucket}/{key}" "explain" "Every replica's view of one object, and why its value is what it is.";
+    ExpiryGet "GET" "/v1/expiry/{type}/{bucket}/{key}" "expiry_get" "Read when an object expires.";
+    ExpiryPut "PUT" "/v1/expiry/{type}/{bucket}/{key}" "expiry_put" "Extend or shorten an object's time to live, or take it away.";
     Cluster "GET" "/v1/cluster" "cluster_get" "Members, liveness and the layout as this node sees them.";
     ClusterApply "POST" "/v1/cluster/apply" "cluster_apply" "Form the first layout from the members alive now.";
     Healthz "GET" "/healthz" "healthz" "Whether the process is alive.";
@@ -159,7 +161,7 @@ fn unmatched(path: &str) -> Problem {
     let is_object = matches!(segments.len(), 3 | 4) && segments.iter().all(|part| !part.is_empty());
     let known = [
         "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "maps", "buckets",
-        "cluster", "explain",
+        "cluster", "explain", "expiry",
     ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");

@@ -1,5 +1,6 @@
 //! Schemas of answers, for the OpenAPI document. Each name is used by a route.
 
+use crate::crdt::expiry::TTL_MAX_S;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
@@ -67,6 +68,20 @@ fn data() -> Vec<(&'static str, Value)> {
         ("MapPage", map_page()),
         ("MapUpdate", map_update()),
         ("FieldUpdate", field_update()),
+        (
+            "Expiry",
+            object(json!({
+                "ttl_seconds": { "type": ["integer", "null"] },
+                "expires_at": { "type": ["string", "null"] },
+                "context": string,
+            })),
+        ),
+        (
+            "ExpiryWritten",
+            object(json!({
+                "expires_at": { "type": ["string", "null"] }, "context": string, "acks": acks,
+            })),
+        ),
         ("Hll", object(json!({ "estimate": count, "context": string }))),
         ("Flag", object(json!({ "enabled": boolean, "context": string }))),
         ("FlagWritten", object(json!({ "enabled": boolean, "context": string, "acks": acks }))),
@@ -130,6 +145,7 @@ fn operators() -> Vec<(&'static str, Value)> {
         "sloppy": boolean,
         "durability": { "type": "string", "enum": ["sync", "batched"] },
         "resolve": { "type": "string", "enum": ["siblings", "lww"] },
+        "ttl_seconds": { "type": "integer", "minimum": 1, "maximum": TTL_MAX_S },
     }});
     let member = object(json!({
         "name": string, "id": string, "zone": string, "capacity": count, "alive": boolean,
@@ -169,7 +185,9 @@ mod tests {
     fn the_bucket_schema_names_the_properties_there_are() {
         let (_, bucket) = operators().remove(0);
         let described: Vec<_> = bucket["properties"].as_object().unwrap().keys().cloned().collect();
-        let props = serde_json::to_value(BucketProps::default()).unwrap();
+        let props =
+            serde_json::to_value(BucketProps { ttl_seconds: Some(1), ..BucketProps::default() })
+                .unwrap();
         let known: Vec<_> = props.as_object().unwrap().keys().cloned().collect();
         assert_eq!(described, known);
     }

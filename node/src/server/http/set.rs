@@ -86,7 +86,7 @@ pub async fn post<B: Backend>(
     tag: TypeTag,
 ) -> Result<Answer, Problem> {
     let object = exchange.object(tag)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.members_body_bytes_max).await?;
     let update: SetUpdate = body::json(&held.bytes)?;
