@@ -91,7 +91,9 @@ impl ObjectOp {
             | ObjectOp::Bounded(BoundedOp::Delete { observed }) => Some(observed),
             ObjectOp::Counter(CounterOp::Add { .. })
             | ObjectOp::Hll(HllOp::Add { .. })
-            | ObjectOp::Bounded(BoundedOp::Add { .. }) => None,
+            | ObjectOp::Bounded(
+                BoundedOp::Add { .. } | BoundedOp::Take { .. } | BoundedOp::Give { .. },
+            ) => None,
         }
     }
 
