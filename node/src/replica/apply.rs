@@ -6,7 +6,9 @@ use super::mutants;
 use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
-use crate::crdt::{CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError};
+use crate::crdt::{
+    BoundedOp, CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError, TypeTag,
+};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
@@ -87,7 +89,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         view: &View,
         now: Time,
@@ -102,13 +104,25 @@ impl<S: Store> Replica<S> {
         }
         let held = rows::load(&self.store, object);
         let held = held.map_err(|error| self.refusal_of(object, error))?;
+        let takes = match action {
+            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount < 0,
+            ObjectOp::Bounded(BoundedOp::Take { .. }) => true,
+            _ => false,
+        };
+        if let (Object::Bounded(state), true) = (&held.0.object, takes && !view.owns(object)) {
+            // What a stand-in may have made rights of goes to the owners.
+            return Err(Refusal::Op(state.insufficient(0)));
+        }
         let window = match self.window(object, &held.0, &action) {
             Ok(window) => window.map_err(Refusal::Op)?,
             Err(error) => return Err(self.refusal_of(object, error)),
         };
         let next = window.context().highest(self.actor).max(self.floor) + 1;
         let mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
-        let mut mint = mint.with_floor(self.floor);
+        let mut mint = mint.with_floor(match object.tag {
+            TypeTag::Bounded => self.rights.floor_of(object),
+            _ => self.floor,
+        });
         let delta = window.delta(&action, &mut mint).map_err(Refusal::Op)?;
         let joined = self.join_marked(view, object, held, &delta, hint_for, true);
         let header = joined.map_err(|error| self.refusal_of(object, error))?;
@@ -194,6 +208,9 @@ impl<S: Store> Replica<S> {
             let n = view.n_of(&object.bucket);
             self.trees.replace(&object_key(object), n, joined.before, joined.after);
             self.note_bucket(object, &joined.header.object);
+            if object.tag == TypeTag::Bounded {
+                self.rights.note_change(object);
+            }
         }
         Ok(joined.header)
     }
