@@ -10,7 +10,7 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
-use super::{bucket, cluster, counter, explain, flag, hll, kv, set, status};
+use super::{boundedcounter, bucket, cluster, counter, explain, flag, hll, kv, set, status};
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
@@ -129,6 +129,9 @@ impl<B: Backend> App<B> {
             Call::HllGet => hll::get(exchange).await,
             Call::HllPost => hll::post(exchange).await,
             Call::HllDelete => exchange.delete(TypeTag::Hll).await,
+            Call::BoundedGet => boundedcounter::get(exchange).await,
+            Call::BoundedPost => boundedcounter::post(exchange).await,
+            Call::BoundedDelete => exchange.delete(TypeTag::Bounded).await,
             Call::BucketGet => bucket::get(exchange).await,
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,

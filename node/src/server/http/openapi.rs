@@ -2,6 +2,7 @@
 //! bodies are decoded into, and the table of error codes.
 
 use super::answer;
+use super::boundedcounter::BoundedCounterUpdate;
 use super::cluster::ClusterApply;
 use super::counter::CounterUpdate;
 use super::flag::FlagUpdate;
@@ -43,6 +44,7 @@ pub fn document() -> OpenApi {
         .schema_from::<CounterUpdate>()
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
+        .schema_from::<BoundedCounterUpdate>()
         .schema_from::<HllUpdate>()
         .schema_from::<ClusterApply>();
     for (name, schema) in schemas::all() {
@@ -158,6 +160,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::CounterPost => (JSON, reference("CounterUpdate"), Required::True),
         Call::SetPost | Call::RwSetPost => (JSON, reference("SetUpdate"), Required::True),
         Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
+        Call::BoundedPost => (JSON, reference("BoundedCounterUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
@@ -177,6 +180,9 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::KvPut | Call::SetPost | Call::RwSetPost | Call::HllPost => ok("Written"),
         Call::KvDelete | Call::CounterDelete | Call::SetDelete | Call::FlagDelete => ok("Written"),
         Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
+        Call::BoundedGet => ok("Counter"),
+        Call::BoundedPost => ok("CounterWritten"),
+        Call::BoundedDelete => Vec::new(),
         Call::HllGet => ok("Hll"),
         Call::CounterGet => ok("Counter"),
         Call::CounterPost => ok("CounterWritten"),

@@ -65,6 +65,9 @@ routes! {
     HllGet "GET" "/v1/hlls/{bucket}/{key}" "hll_get" "Estimate how many distinct elements were added.";
     HllPost "POST" "/v1/hlls/{bucket}/{key}" "hll_update" "Count elements.";
     HllDelete "DELETE" "/v1/hlls/{bucket}/{key}" "hll_delete" "Remove a sketch as far as observed.";
+    BoundedGet "GET" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_get" "Read a bounded counter.";
+    BoundedPost "POST" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_update" "Increment, or decrement by rights; never below 0.";
+    BoundedDelete "DELETE" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_delete" "Refused: removal would break the bound.";
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
@@ -155,8 +158,17 @@ fn unmatched(path: &str) -> Problem {
     let segments: Vec<&str> = rest.split('/').collect();
     let is_object = matches!(segments.len(), 3 | 4) && segments.iter().all(|part| !part.is_empty());
     let known = [
-        "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "buckets", "cluster",
+        "kv",
+        "counters",
+        "sets",
+        "flags",
+        "rwsets",
+        "dwflags",
+        "hlls",
+        "buckets",
+        "cluster",
         "explain",
+        "boundedcounters",
     ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");
