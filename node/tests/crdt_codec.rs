@@ -6,7 +6,7 @@ mod crdt_support;
 use bincode::Encode;
 use crdt_support::actor_of;
 use starling_node::crdt::{
-    CausalContext, CounterOp, Dot, FlagOp, Hlc, KvOp, Mint, Object, ObjectOp, Observed,
+    BoundedOp, CausalContext, CounterOp, Dot, FlagOp, Hlc, KvOp, Mint, Object, ObjectOp, Observed,
     SeenContext, SetOp, TypeTag,
 };
 use starling_node::wire::codec::{self, CodecError, ENCODED_MAX, VERSION};
@@ -60,7 +60,7 @@ fn names(names: &[&str]) -> BTreeSet<Vec<u8>> {
 }
 
 /// One object of each type with every part of it filled.
-fn samples() -> [Object; 4] {
+fn samples() -> [Object; 6] {
     let put = |value: &str, observed| {
         let (value, content_type) = (value.as_bytes().to_vec(), "text/plain".to_string());
         ObjectOp::Kv(KvOp::Put { value, content_type, observed })
@@ -87,6 +87,20 @@ fn samples() -> [Object; 4] {
             set(&["y", "zz"], &["x"], unseen),
         ]),
         after(&[flag(true), flag(false)]),
+        after(
+            &[true, false].map(|enabled| {
+                ObjectOp::DwFlag(FlagOp::Set { enabled, observed: Observed::Nothing })
+            }),
+        ),
+        after(
+            &[
+                BoundedOp::Add { amount: 300 },
+                BoundedOp::Add { amount: 7 },
+                BoundedOp::Give { to: Dot { actor: actor_of(1, 7), counter: 1 }, amount: 200 },
+                BoundedOp::Take { amount: 150 },
+            ]
+            .map(ObjectOp::Bounded),
+        ),
     ]
 }
 
@@ -95,7 +109,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The format: a change of these bytes makes every stored object unreadable.
-const GOLDEN: [(TypeTag, &str); 4] = [
+const GOLDEN: [(TypeTag, &str); 6] = [
     (
         TypeTag::Kv,
         "0100020107010101020701010102010701036164610a746578742f706c61696efd0068e5cf8b01000000\
@@ -112,6 +126,11 @@ const GOLDEN: [(TypeTag, &str); 4] = [
      00db8e420c",
     ),
     (TypeTag::Flag, "01030201070101010207010101020107010102070100be2a565b"),
+    (TypeTag::DwFlag, "01050201070101010207010101020107010102070100c10256ca"),
+    (
+        TypeTag::Bounded,
+        "010902010701010202070101020201070102fb2c010001020701c802070102079600f510f136",
+    ),
 ];
 
 #[test]

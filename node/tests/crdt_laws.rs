@@ -3,7 +3,7 @@
 mod crdt_support;
 
 use crdt_support::spec::{
-    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, SetSubject,
+    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
 };
 use crdt_support::{Known, Subject, World, for_histories};
 use starling_node::crdt::{DeltaType, ObjectOp, TypeTag};
@@ -124,6 +124,12 @@ laws! {
     disable_wins_flags_survive_the_codec: values_survive_the_codec_and_are_canonical DwFlagSubject;
     a_disable_wins_flag_with_a_write_in_its_context_shows_it:
         a_write_in_the_context_has_had_its_effect DwFlagSubject;
+
+    remove_wins_sets_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent RwSetSubject;
+    deltas_of_a_remove_wins_set_make_its_full_state:
+        all_deltas_in_any_order_make_the_full_state RwSetSubject;
+    remove_wins_sets_survive_the_codec: values_survive_the_codec_and_are_canonical RwSetSubject;
 
     bounded_counters_join_in_any_order_and_grouping:
         join_is_commutative_associative_and_idempotent BoundedSubject;

@@ -3,7 +3,7 @@
 mod crdt_support;
 
 use crdt_support::spec::{
-    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, SetSubject,
+    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
 };
 use crdt_support::{Step, Subject, World, for_histories};
 
@@ -30,6 +30,11 @@ fn a_member_is_in_a_set_when_an_add_was_observed_by_no_received_write() {
 #[test]
 fn a_disable_wins_flag_is_off_when_a_disable_was_observed_by_no_received_write() {
     for_histories(1, |replicas, steps| drop(World::<DwFlagSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_member_is_in_a_remove_wins_set_while_only_additions_of_it_are_left() {
+    for_histories(1, |replicas, steps| drop(World::<RwSetSubject>::run(replicas, steps)));
 }
 
 #[test]
@@ -137,5 +142,11 @@ fn every_small_history_of_a_set_is_as_specified() {
 #[test]
 fn every_small_history_of_a_disable_wins_flag_is_as_specified() {
     let count = all_small_histories::<DwFlagSubject>(&[0, 1, 3]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+}
+
+#[test]
+fn every_small_history_of_a_remove_wins_set_is_as_specified() {
+    let count = all_small_histories::<RwSetSubject>(&[0, 1, 4]);
     assert_eq!(count, HISTORIES_OF_THREE_KINDS);
 }

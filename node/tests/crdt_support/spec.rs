@@ -3,7 +3,7 @@
 use super::{Events, Seen, Subject, Write};
 use starling_node::crdt::{
     Bounded, BoundedOp, Counter, CounterOp, Dot, DwFlag, Flag, FlagOp, Kv, KvOp, Object, Observed,
-    Set, SetOp, Sibling,
+    RwSet, Set, SetOp, Sibling,
 };
 use std::collections::BTreeSet;
 
@@ -402,5 +402,90 @@ impl Subject for BoundedSubject {
     fn spec(facts: &[Escrowed], known: Events) -> Option<i64> {
         let all = carried(facts, known);
         (all != 0).then(|| each(all).map(|id| facts[id].amount).sum())
+    }
+}
+
+/// A member is in a set of the other kind while additions and removals of it are left that no
+/// received write replaced, and all of them are additions. A removal replaces what it finds, an
+/// addition what it finds of what its client saw.
+pub struct RwSetSubject;
+
+#[derive(Clone, Default)]
+pub struct Voted {
+    /// Additions and removals: bit, member, whether it adds. At most three a write.
+    votes: Vec<(u32, u8, bool)>,
+    /// Votes that it takes the place of.
+    replaced: Adds,
+}
+
+fn all_replaced(facts: &[Voted], known: Events) -> Adds {
+    each(known).fold(0, |all, id| all | facts[id].replaced)
+}
+
+/// Votes on a member, or on all, that were received and not replaced.
+fn votes_left(facts: &[Voted], known: Events, member: Option<u8>) -> Vec<(u32, u8, bool)> {
+    let replaced = all_replaced(facts, known);
+    let votes = each(known).flat_map(|id| facts[id].votes.clone());
+    let left = votes.filter(|(bit, voted, _)| {
+        replaced >> bit & 1 == 0 && member.is_none_or(|member| member == *voted)
+    });
+    left.collect()
+}
+
+fn bits(votes: &[(u32, u8, bool)]) -> Adds {
+    votes.iter().fold(0, |all, (bit, ..)| all | 1 << bit)
+}
+
+fn votes_heard(facts: &[Voted], known: Events) -> Adds {
+    let votes = each(known).map(|id| bits(&facts[id].votes));
+    votes.fold(all_replaced(facts, known), |all, votes| all | votes)
+}
+
+impl Subject for RwSetSubject {
+    type State = RwSet;
+    type Fact = Voted;
+    type View = BTreeSet<Vec<u8>>;
+    const KINDS: u8 = SetSubject::KINDS;
+
+    fn op(kind: u8, id: usize, observed: Observed, floor: u64) -> SetOp {
+        SetSubject::op(kind, id, observed, floor)
+    }
+
+    fn object(state: RwSet) -> Object {
+        Object::RwSet(state)
+    }
+
+    fn view(members: BTreeSet<Vec<u8>>) -> Self::View {
+        members
+    }
+
+    fn fact(facts: &[Voted], write: Write) -> Voted {
+        let seen = match write.seen {
+            Seen::Here => votes_heard(facts, write.known),
+            Seen::Read(events) => votes_heard(facts, events),
+            Seen::Nothing => 0,
+        };
+        let Some((add, remove)) = SetSubject::change(write.kind) else {
+            return Voted { replaced: seen, ..Voted::default() };
+        };
+        let mut fact = Voted::default();
+        let added = add.into_iter().map(|member| (member, true, seen));
+        let removed = remove.into_iter().map(|member| (member, false, Adds::MAX));
+        for (n, (member, adds, replaces)) in added.chain(removed).enumerate() {
+            let found = bits(&votes_left(facts, write.known, Some(member)));
+            fact.replaced |= found & replaces;
+            fact.votes.push(((3 * write.id + n) as u32, member, adds));
+        }
+        fact
+    }
+
+    fn spec(facts: &[Voted], known: Events) -> Option<Self::View> {
+        let is_in = |member: &u8| {
+            let votes = votes_left(facts, known, Some(*member));
+            !votes.is_empty() && votes.iter().all(|(.., adds)| *adds)
+        };
+        let members: BTreeSet<_> =
+            (0..SetSubject::MEMBERS).filter(is_in).map(|member| vec![member]).collect();
+        (!members.is_empty()).then_some(members)
     }
 }
