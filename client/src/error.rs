@@ -97,6 +97,12 @@ impl Error {
         self.status() == Some(409)
     }
 
+    /// Whether a decrement of a bounded counter was not covered by the rights that could be
+    /// gathered; nothing was applied. Asking for less, or later, may succeed.
+    pub fn is_insufficient_rights(&self) -> bool {
+        self.code() == Some("insufficient_rights")
+    }
+
     /// Whether the call itself is wrong: here, or by a node's `400`.
     pub fn is_usage(&self) -> bool {
         self.kind == Kind::Usage || self.status() == Some(400)

@@ -1,4 +1,5 @@
-//! Flags: on or off, and on when someone switches it on while another switches it off.
+//! Flags: on or off. When someone switches it on while another switches it off it is on, or in
+//! flags of the other type off.
 
 use crate::Client;
 use crate::answer::{Acks, Context, Written};
@@ -37,8 +38,9 @@ pub struct FlagValue {
 }
 
 impl Flag {
-    pub(crate) fn new(client: Client, bucket: &str, key: &[u8]) -> Flag {
-        let path = format!("/v1/flags/{}/{}", encoded(bucket.as_bytes()), encoded(key));
+    /// `kind` is the type in the path: `flags` or `dwflags`.
+    pub(crate) fn new(client: Client, kind: &str, bucket: &str, key: &[u8]) -> Flag {
+        let path = format!("/v1/{kind}/{}/{}", encoded(bucket.as_bytes()), encoded(key));
         Flag { client, path }
     }
 

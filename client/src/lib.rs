@@ -21,6 +21,7 @@
 //! ```
 
 mod answer;
+mod bounded;
 mod counter;
 mod error;
 mod flag;
@@ -30,6 +31,7 @@ mod set;
 mod transport;
 
 pub use answer::{Acks, Context, Written};
+pub use bounded::BoundedCounter;
 pub use counter::{Counter, CounterValue};
 pub use error::Error;
 pub use flag::{Flag, FlagValue};
@@ -80,11 +82,41 @@ impl Client {
 
     /// A set.
     pub fn set(&self, bucket: &str, key: impl AsRef<[u8]>) -> Set {
-        Set::new(self.clone(), bucket, key.as_ref())
+        Set::new(self.clone(), "sets", bucket, key.as_ref())
+    }
+
+    /// A set in which a removal wins over an add at the same time.
+    ///
+    /// ```no_run
+    /// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+    /// client.rwset("access", "door").remove(["mallory"]).await?;
+    /// assert!(!client.rwset("access", "door").contains("mallory").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rwset(&self, bucket: &str, key: impl AsRef<[u8]>) -> Set {
+        Set::new(self.clone(), "rwsets", bucket, key.as_ref())
     }
 
     /// A flag.
     pub fn flag(&self, bucket: &str, key: impl AsRef<[u8]>) -> Flag {
-        Flag::new(self.clone(), bucket, key.as_ref())
+        Flag::new(self.clone(), "flags", bucket, key.as_ref())
+    }
+
+    /// A flag that is off when someone switches it off while another switches it on.
+    ///
+    /// ```no_run
+    /// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+    /// client.dwflag("payments", "open").disable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dwflag(&self, bucket: &str, key: impl AsRef<[u8]>) -> Flag {
+        Flag::new(self.clone(), "dwflags", bucket, key.as_ref())
+    }
+
+    /// A counter that is never below 0.
+    pub fn bounded_counter(&self, bucket: &str, key: impl AsRef<[u8]>) -> BoundedCounter {
+        BoundedCounter::new(self.clone(), bucket, key.as_ref())
     }
 }

@@ -1,4 +1,5 @@
-//! Sets: members of any bytes, read by pages; an add wins over a concurrent remove.
+//! Sets: members of any bytes, read by pages. Of an add and a removal at the same time the add
+//! wins, or in sets of the other type the removal.
 
 use crate::Client;
 use crate::answer::{Context, Written};
@@ -78,8 +79,9 @@ impl Member {
 }
 
 impl Set {
-    pub(crate) fn new(client: Client, bucket: &str, key: &[u8]) -> Set {
-        let path = format!("/v1/sets/{}/{}", encoded(bucket.as_bytes()), encoded(key));
+    /// `kind` is the type in the path: `sets` or `rwsets`.
+    pub(crate) fn new(client: Client, kind: &str, bucket: &str, key: &[u8]) -> Set {
+        let path = format!("/v1/{kind}/{}/{}", encoded(bucket.as_bytes()), encoded(key));
         Set { client, path }
     }
 

@@ -197,3 +197,29 @@ async fn requests_say_what_the_interface_expects() {
     client.flag("b", "k").disable().await.unwrap_err();
     assert!(node.last().ends_with(r#"{"disable":true}"#));
 }
+
+#[tokio::test]
+async fn a_bounded_counter_tells_that_rights_do_not_cover_a_decrement() {
+    let refused = r#"{"code":"insufficient_rights","detail":"3 here","local":3,"global":9}"#;
+    let node = Node::json(409, refused).await;
+    let stock = Client::connect([&node.url]).unwrap().bounded_counter("b", "k/1");
+    let error = stock.decrement(5).await.unwrap_err();
+    assert!(error.is_insufficient_rights() && error.is_conflict() && !error.is_unknown());
+    let sent = node.last();
+    assert!(sent.starts_with("POST /v1/boundedcounters/b/k%2F1?"), "{sent}");
+    assert!(sent.ends_with(r#"{"decrement":5}"#), "{sent}");
+    let node = Node::json(200, COUNTED).await;
+    let stock = Client::connect([&node.url]).unwrap().bounded_counter("b", "k");
+    assert_eq!(stock.increment(5).await.unwrap().value, stock.get().await.unwrap());
+    assert!(node.last().starts_with("GET /v1/boundedcounters/b/k?"), "{}", node.last());
+}
+
+#[tokio::test]
+async fn types_in_which_removal_wins_have_paths_of_their_own() {
+    let node = Node::json(404, r#"{"code":"not_found","detail":"absent"}"#).await;
+    let client = Client::connect([&node.url]).unwrap();
+    assert!(!client.dwflag("b", "k").is_enabled().await.unwrap());
+    assert!(node.last().starts_with("GET /v1/dwflags/b/k?"), "{}", node.last());
+    assert!(!client.rwset("b", "k").contains("m").await.unwrap());
+    assert!(node.last().starts_with("GET /v1/rwsets/b/k/m?"), "{}", node.last());
+}

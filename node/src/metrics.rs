@@ -61,6 +61,8 @@ metrics! {
     ScrubbedRows "starling_scrubbed_rows_total" Counter "Rows read only to see whether they are intact.";
     Scrubs "starling_scrubs_total" Counter "Times that all rows were read to see whether they are intact.";
     CorruptRows "starling_corrupt_rows_total" Counter "Rows that failed their check when read.";
+    RightsAsked "starling_rights_asked_total" Counter "Replicas asked for rights to a bounded counter because a decrement was not covered.";
+    RightsGiven "starling_rights_given_total" Counter "Times that this replica gave rights to a bounded counter to another one.";
     LayoutVersion "starling_layout_version" Gauge "Version of the layout in force, 0 before the first.";
     MembersAlive "starling_members_alive" Gauge "Members that the failure detector hears, this node included.";
     MembersKnown "starling_members_known" Gauge "Members known, alive or not.";

@@ -7,7 +7,7 @@ use bincode::Encode;
 use crdt_support::actor_of;
 use starling_node::crdt::expiry::Terms;
 use starling_node::crdt::{
-    CausalContext, CounterOp, Dot, FlagOp, Hlc, KvOp, Mint, Object, ObjectOp, Observed,
+    BoundedOp, CausalContext, CounterOp, Dot, FlagOp, Hlc, KvOp, Mint, Object, ObjectOp, Observed,
     SeenContext, SetOp, TypeTag,
 };
 use starling_node::wire::codec::{self, CodecError, ENCODED_MAX, VERSION};
@@ -68,7 +68,7 @@ fn names(names: &[&str]) -> BTreeSet<Vec<u8>> {
 }
 
 /// One object of each type with every part of it filled.
-fn samples() -> [Object; 5] {
+fn samples() -> [Object; 7] {
     let put = |value: &str, observed| {
         let (value, content_type) = (value.as_bytes().to_vec(), "text/plain".to_string());
         ObjectOp::Kv(KvOp::Put { value, content_type, observed })
@@ -96,6 +96,20 @@ fn samples() -> [Object; 5] {
         ]),
         after(&[flag(true), flag(false)]),
         expiring(&put("ada", Observed::Here)),
+        after(
+            &[true, false].map(|enabled| {
+                ObjectOp::DwFlag(FlagOp::Set { enabled, observed: Observed::Nothing })
+            }),
+        ),
+        after(
+            &[
+                BoundedOp::Add { amount: 300 },
+                BoundedOp::Add { amount: 7 },
+                BoundedOp::Give { to: Dot { actor: actor_of(1, 7), counter: 1 }, amount: 200 },
+                BoundedOp::Take { amount: 150 },
+            ]
+            .map(ObjectOp::Bounded),
+        ),
     ]
 }
 
@@ -104,7 +118,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The format: a change of these bytes makes every stored object unreadable.
-const GOLDEN: [(TypeTag, &str); 5] = [
+const GOLDEN: [(TypeTag, &str); 7] = [
     (
         TypeTag::Kv,
         "0100020107010101020701010102010701036164610a746578742f706c61696efd0068e5cf8b01000000\
@@ -125,6 +139,11 @@ const GOLDEN: [(TypeTag, &str); 5] = [
         TypeTag::Kv,
         "010001010701010201010701036164610a746578742f706c61696efd0068e5cf8b0100000001010702fc\
      00d2496b010107017a8dc1b8",
+    ),
+    (TypeTag::DwFlag, "01050201070101010207010101020107010102070100c10256ca"),
+    (
+        TypeTag::Bounded,
+        "010902010701010202070101020201070102fb2c010001020701c802070102079600f510f136",
     ),
 ];
 

@@ -2,7 +2,9 @@
 
 mod crdt_support;
 
-use crdt_support::spec::{CounterSubject, FlagSubject, KvSubject, SetSubject};
+use crdt_support::spec::{
+    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
+};
 use crdt_support::spec_map::MapSubject;
 use crdt_support::{Known, Subject, World, for_histories};
 use starling_node::crdt::{DeltaType, ObjectOp, TypeTag};
@@ -119,6 +121,28 @@ laws! {
         a_write_in_the_context_has_had_its_effect CounterSubject;
     a_flag_with_a_write_in_its_context_shows_it:
         a_write_in_the_context_has_had_its_effect FlagSubject;
+
+    disable_wins_flags_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent DwFlagSubject;
+    deltas_of_a_disable_wins_flag_make_its_full_state:
+        all_deltas_in_any_order_make_the_full_state DwFlagSubject;
+    disable_wins_flags_survive_the_codec: values_survive_the_codec_and_are_canonical DwFlagSubject;
+    a_disable_wins_flag_with_a_write_in_its_context_shows_it:
+        a_write_in_the_context_has_had_its_effect DwFlagSubject;
+
+    remove_wins_sets_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent RwSetSubject;
+    deltas_of_a_remove_wins_set_make_its_full_state:
+        all_deltas_in_any_order_make_the_full_state RwSetSubject;
+    remove_wins_sets_survive_the_codec: values_survive_the_codec_and_are_canonical RwSetSubject;
+
+    bounded_counters_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent BoundedSubject;
+    deltas_of_a_bounded_counter_make_its_full_state:
+        all_deltas_in_any_order_make_the_full_state BoundedSubject;
+    bounded_counters_survive_the_codec: values_survive_the_codec_and_are_canonical BoundedSubject;
+    a_bounded_counter_with_a_write_in_its_context_shows_it:
+        a_write_in_the_context_has_had_its_effect BoundedSubject;
 }
 
 #[test]
@@ -134,6 +158,9 @@ fn a_removal_of_an_object_is_of_the_type_it_names() {
             let delta = object.delta(&op, &mut mint);
             let joined = object.join(&Object::empty(other));
             match tag == other {
+                true if tag == TypeTag::Bounded => {
+                    assert!(matches!(delta, Err(OpError::Unsupported(_))) && joined.is_ok());
+                }
                 true => assert!(delta.is_ok() && joined.is_ok()),
                 false => {
                     assert_eq!(delta, Err(OpError::WrongType));

@@ -2,7 +2,9 @@
 
 mod crdt_support;
 
-use crdt_support::spec::{CounterSubject, FlagSubject, KvSubject, SetSubject};
+use crdt_support::spec::{
+    BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
+};
 use crdt_support::spec_map::MapSubject;
 use crdt_support::{Step, Subject, World, for_histories};
 
@@ -29,6 +31,21 @@ fn a_member_is_in_a_set_when_an_add_was_observed_by_no_received_write() {
 #[test]
 fn a_field_of_a_map_is_what_its_writes_come_to_that_no_received_removal_observed() {
     for_histories(1, |replicas, steps| drop(World::<MapSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_disable_wins_flag_is_off_when_a_disable_was_observed_by_no_received_write() {
+    for_histories(1, |replicas, steps| drop(World::<DwFlagSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_member_is_in_a_remove_wins_set_while_only_additions_of_it_are_left() {
+    for_histories(1, |replicas, steps| drop(World::<RwSetSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_bounded_counter_is_the_increments_and_decrements_that_were_received() {
+    for_histories(1, |replicas, steps| drop(World::<BoundedSubject>::run(replicas, steps)));
 }
 
 /// Operations of each of the two replicas in the exhaustive histories.
@@ -131,5 +148,17 @@ fn every_small_history_of_a_set_is_as_specified() {
 #[test]
 fn every_small_history_of_a_map_is_as_specified() {
     let count = all_small_histories::<MapSubject>(&[0, 2, 4]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+}
+
+#[test]
+fn every_small_history_of_a_disable_wins_flag_is_as_specified() {
+    let count = all_small_histories::<DwFlagSubject>(&[0, 1, 3]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+}
+
+#[test]
+fn every_small_history_of_a_remove_wins_set_is_as_specified() {
+    let count = all_small_histories::<RwSetSubject>(&[0, 1, 4]);
     assert_eq!(count, HISTORIES_OF_THREE_KINDS);
 }

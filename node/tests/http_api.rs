@@ -363,3 +363,40 @@ async fn a_bucket_takes_a_time_to_live_and_shows_it() {
     }
     assert_eq!(server.get("/v1/buckets/b").await.json()["ttl_seconds"], json!(3_600));
 }
+
+#[tokio::test]
+async fn bounded_counters_are_taken_from_by_rights_and_cannot_be_removed() {
+    let server = Server::start().await;
+    let stock = "/v1/boundedcounters/shop/stock";
+    server.get(stock).await.problem(404, "not_found");
+    let refused = server.post(stock, r#"{"decrement":1}"#).await;
+    refused.problem(409, "insufficient_rights");
+    let added = server.post(stock, r#"{"increment":5}"#).await;
+    assert_eq!((added.status, &added.json()["value"]), (200, &json!(5)));
+    assert_eq!(added.json()["acks"], json!({"owners": 2, "hints": 1, "durable": 2}));
+    assert_eq!(server.post(stock, r#"{"decrement":2}"#).await.json()["value"], 3);
+    let refused = server.post(stock, r#"{"decrement":4}"#).await;
+    refused.problem(409, "insufficient_rights");
+    assert_eq!((&refused.json()["local"], &refused.json()["global"]), (&json!(3), &json!(3)));
+    for wrong in [
+        r#"{"increment":-1}"#,
+        r#"{"decrement":-1}"#,
+        r#"{"increment":1,"decrement":1}"#,
+        r#"{"reset":true}"#,
+        "{}",
+    ] {
+        assert_eq!(server.post(stock, wrong).await.status, 400, "{wrong}");
+    }
+    let most = format!(r#"{{"increment":{}}}"#, i64::MAX);
+    server.post(stock, &most).await.problem(409, "counter_overflow");
+    server.ask("DELETE", stock, "", b"").await.problem(409, "not_removable");
+    let read = server.get(stock).await;
+    assert_eq!((read.status, &read.json()["value"]), (200, &json!(3)));
+    assert_eq!(read.json()["context"], read.header("starling-context"));
+    let explained = server.get("/v1/explain/boundedcounter/shop/stock").await.json();
+    let ledger = &explained["value"]["ledgers"][0];
+    assert_eq!((&ledger["up"], &ledger["used"]), (&json!("5"), &json!("2")));
+    assert_eq!(ledger["rights"], "3");
+    let sums = json!({ "usable": "3", "resting": "0", "unheard": "0" });
+    assert_eq!(explained["rights"], sums);
+}

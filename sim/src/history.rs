@@ -104,6 +104,7 @@ impl Record {
             ObjectOp::Kv(KvOp::Delete { .. }) | ObjectOp::Counter(CounterOp::Delete { .. }) => true,
             ObjectOp::Counter(CounterOp::Reset { .. }) => true,
             ObjectOp::Flag(FlagOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. }) => true,
+            ObjectOp::DwFlag(FlagOp::Delete { .. }) => true,
             ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
             _ => false,
         };

@@ -4,7 +4,7 @@ use crate::faults::{Conditions, Machine};
 use crate::history::{Action, Intent, Outcome};
 use crate::network::Link;
 use starling_node::cluster::MembershipView;
-use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectOp, Observed, OpError, SetOp};
+use starling_node::crdt::{BoundedOp, CounterOp, FlagOp, KvOp, ObjectOp, Observed, OpError, SetOp};
 use starling_node::wire::api::{Failure, Reply};
 use starling_node::wire::peer::{PeerBody, Refusal};
 
@@ -46,6 +46,10 @@ pub fn body(body: &PeerBody) -> String {
         PeerBody::Pull(objects) => format!("Pull of {}", objects.len()),
         PeerBody::Summary(summary) => format!("Summary {summary:016x}"),
         PeerBody::Lacks(objects) => format!("Lacks {}", objects.len()),
+        PeerBody::RightsWanted { object, to, have, amount } => {
+            format!("RightsWanted {object} {amount} to {have} of {to}")
+        }
+        PeerBody::RightsGiven { object, .. } => format!("RightsGiven {object}"),
         PeerBody::LayoutIs(layout) => format!("LayoutIs {}", layout.is_some()),
     }
 }
@@ -76,6 +80,7 @@ fn operation(op: &ObjectOp) -> String {
             let value = String::from_utf8_lossy(value);
             format!("put {} over {}", value.trim_end_matches('.'), observed(seen))
         }
+        ObjectOp::Bounded(BoundedOp::Add { amount }) => format!("add {amount}"),
         ObjectOp::Counter(CounterOp::Add { amount, .. }) => format!("add {amount}"),
         ObjectOp::Counter(CounterOp::Reset { observed: seen, .. }) => {
             format!("reset {}", observed(seen))

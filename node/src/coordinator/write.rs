@@ -9,7 +9,7 @@
 use super::quorum::WriteNeeds;
 use crate::cluster::View;
 use crate::config::BucketProps;
-use crate::crdt::{NodeId, ObjectId, ObjectOp, Ttl};
+use crate::crdt::{BoundedOp, NodeId, ObjectId, ObjectOp, OpError, Ttl};
 use crate::placement::PreferenceList;
 use crate::wire::api::{Acks, Failure, Reply, RequestId, Written};
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
@@ -59,6 +59,10 @@ pub(super) struct Write {
     timer_us: u64,
     applier: NodeId,
     refused: BTreeSet<NodeId>,
+    /// Owners whose rights do not cover the decrement.
+    poor: BTreeSet<NodeId>,
+    /// The rights of the richest of them, and the highest value that one of them knows.
+    lacking: (u64, u64),
     applied: Option<Applied>,
     copies: BTreeMap<NodeId, Copy>,
     /// Stand-ins to use when the delta is there.
@@ -133,6 +137,8 @@ impl Write {
             timer_us: terms.deadline_us,
             applier: view.me,
             refused: BTreeSet::new(),
+            poor: BTreeSet::new(),
+            lacking: (0, 0),
             applied: None,
             copies: BTreeMap::new(),
             planned: Vec::new(),
@@ -187,7 +193,10 @@ impl Write {
         let mut away = away.into_iter();
         let heard = |nodes: &[NodeId]| nodes.iter().find(|n| !self.silent.contains(n)).copied();
         let stand_in = own(&spare).or(heard(&spare)).or(spare.first().copied());
-        let applier = match own(&alive).or(heard(&alive)) {
+        let rich: Vec<NodeId> =
+            alive.iter().filter(|node| !self.poor.contains(node)).copied().collect();
+        let poor = alive.first().copied().filter(|_| rich.is_empty());
+        let applier = match own(&rich).or(heard(&rich)).or(poor) {
             Some(owner) => owner,
             None => {
                 // All owners that are called alive are silent, or there are none. One that is
@@ -246,6 +255,9 @@ impl Write {
     /// Nothing was applied there. Another replica may have room or a sound copy.
     fn on_refused(&mut self, view: &View, op: OpId, refusal: Refusal, doing: &mut Doing) {
         let last = match refusal {
+            Refusal::Op(OpError::InsufficientRights { local, global }) => {
+                return self.on_poor(view, op, local, global, doing);
+            }
             Refusal::Op(error) => return self.fail(Failure::Refused(error), doing),
             Refusal::DiskFull => Failure::DiskFull,
             Refusal::Corrupt(detail) => Failure::Corrupt(detail),
@@ -262,6 +274,31 @@ impl Write {
         self.refused.insert(self.applier);
         if self.apply_somewhere(view, op, doing).is_err() {
             self.fail(last, doing);
+        }
+    }
+
+    /// The rights there do not cover the decrement. The next owner may have more; where none has,
+    /// the first asks the others for theirs.
+    fn on_poor(&mut self, view: &View, op: OpId, local: u64, global: u64, doing: &mut Doing) {
+        self.lacking = (self.lacking.0.max(local), self.lacking.1.max(global));
+        self.poor.insert(self.applier);
+        let (local, global) = self.lacking;
+        let refused = OpError::InsufficientRights { local, global };
+        let amount = match &self.action {
+            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount.unsigned_abs(),
+            _ => return self.fail(Failure::Refused(refused), doing),
+        };
+        let usable = |node: &&NodeId| view.is_alive(**node) && !self.refused.contains(node);
+        let alive: Vec<NodeId> = self.list.owners().iter().filter(usable).copied().collect();
+        if alive.iter().all(|owner| self.poor.contains(owner)) {
+            let Some(amount) = u64::try_from(amount).ok().filter(|amount| *amount <= global) else {
+                return self.fail(Failure::Refused(refused), doing);
+            };
+            self.action = ObjectOp::Bounded(BoundedOp::Take { amount });
+            self.poor.clear();
+        }
+        if alive.is_empty() || self.apply_somewhere(view, op, doing).is_err() {
+            self.fail(Failure::Refused(refused), doing);
         }
     }
 

@@ -23,7 +23,7 @@ pub mod rwset;
 pub mod set;
 pub mod zset;
 
-pub use bounded::{Bounded, BoundedOp};
+pub use bounded::{Bounded, BoundedOp, Ledger};
 pub use context::CausalContext;
 pub use counter::{Counter, CounterOp};
 pub use dot::{Actor, Dot, Hlc, Mint, NodeId};

@@ -94,7 +94,9 @@ impl ObjectOp {
             | ObjectOp::Bounded(BoundedOp::Delete { observed }) => Some(observed),
             ObjectOp::Counter(CounterOp::Add { .. })
             | ObjectOp::Hll(HllOp::Add { .. })
-            | ObjectOp::Bounded(BoundedOp::Add { .. })
+            | ObjectOp::Bounded(
+                BoundedOp::Add { .. } | BoundedOp::Take { .. } | BoundedOp::Give { .. },
+            )
             | ObjectOp::Touch(_) => None,
         }
     }

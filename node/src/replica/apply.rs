@@ -7,7 +7,9 @@ use super::rows;
 use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
 use crate::crdt::expiry::{NEVER, Terms, Ttl, bucket_of, instant_after};
-use crate::crdt::{CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError};
+use crate::crdt::{
+    BoundedOp, CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError, TypeTag,
+};
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
@@ -91,7 +93,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         view: &View,
         now: Time,
@@ -106,6 +108,15 @@ impl<S: Store> Replica<S> {
         }
         let held = rows::load(&self.store, object);
         let held = held.map_err(|error| self.refusal_of(object, error))?;
+        let takes = match action {
+            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount < 0,
+            ObjectOp::Bounded(BoundedOp::Take { .. }) => true,
+            _ => false,
+        };
+        if let (Object::Bounded(state), true) = (&held.0.object, takes && !view.owns(object)) {
+            // What a stand-in may have made rights of goes to the owners.
+            return Err(Refusal::Op(state.insufficient(0)));
+        }
         let terms = self.terms(view, now, object, ttl, &held.0);
         let window = match self.window(object, &held.0, &action, terms.expired) {
             Ok(window) => window.map_err(Refusal::Op)?,
@@ -113,7 +124,10 @@ impl<S: Store> Replica<S> {
         };
         let next = window.context().highest(self.actor).max(self.floor) + 1;
         let mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
-        let mut mint = mint.with_floor(self.floor);
+        let mut mint = mint.with_floor(match object.tag {
+            TypeTag::Bounded => self.rights.floor_of(object),
+            _ => self.floor,
+        });
         let delta = window.write(&action, terms, &mut mint).map_err(Refusal::Op)?;
         let joined = self.join_marked(view, object, held, &delta, hint_for, true);
         let header = joined.map_err(|error| self.refusal_of(object, error))?;
@@ -240,6 +254,9 @@ impl<S: Store> Replica<S> {
             let after = self.trees.counted(&key, goes, joined.after);
             self.trees.replace(&key, n, before, after);
             self.note_bucket(object, &joined.header.object);
+            if object.tag == TypeTag::Bounded {
+                self.rights.note_change(object);
+            }
         }
         Ok(joined.header)
     }

@@ -91,13 +91,18 @@ impl<S: Store> Replica<S> {
             batch.delete(Family::Meta, queue_key(object));
             return Ok(());
         }
+        // An owner asks for the rights that were made here; what gives them collects the rest.
+        if unowned && !early && self.holds_rights(object, &header.object) {
+            batch.delete(Family::Meta, queue_key(object));
+            return Ok(());
+        }
         let next = self.collect_rows(object, &header.object, unowned, &after, batch)?;
         match next {
             Some(next) => batch.put(Family::Meta, queue_key(object), codec::encode(&next)),
             None => {
                 batch.delete(Family::Meta, queue_key(object));
                 if unowned && digest != 0 {
-                    self.raise_floor(&header.object);
+                    self.raise_floor(object, &header.object);
                     batch.delete(Family::Headers, object_key(object));
                     let key = object_key(object);
                     self.requeue(&key, header.goes, 0, batch);
@@ -138,8 +143,12 @@ impl<S: Store> Replica<S> {
         Ok(next)
     }
 
-    pub(super) fn raise_floor(&mut self, state: &Object) {
-        self.floor = self.floor.max(state.context().highest(self.actor));
+    pub(super) fn raise_floor(&mut self, object: &ObjectId, state: &Object) {
+        let highest = state.context().highest(self.actor);
+        self.floor = self.floor.max(highest);
+        if matches!(state, Object::Bounded(_)) && highest > 0 {
+            self.rights.forget(object, highest);
+        }
     }
 }
 

@@ -240,7 +240,7 @@ impl<S: Store> Replica<S> {
                 let key = object_key(object);
                 batch.delete(Family::Headers, key.clone());
                 self.delete_rows(&key, &mut batch)?;
-                self.raise_floor(&held.0.object);
+                self.raise_floor(object, &held.0.object);
                 self.commit(batch)?;
             }
         }

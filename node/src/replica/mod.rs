@@ -15,6 +15,7 @@ mod mutants;
 mod once;
 mod pages;
 mod read;
+mod rights;
 mod rows;
 mod trees;
 
@@ -25,12 +26,12 @@ pub use rows::{digest_of_small, load_whole};
 use crate::cluster::{BUCKETS, View};
 use crate::config::{BucketProps, Config, Durability, Mutant};
 use crate::crdt::expiry::bucket_of as expiry_bucket;
-use crate::crdt::{Actor, NodeId, Object, ObjectId};
+use crate::crdt::{Actor, BoundedOp, NodeId, Object, ObjectId, ObjectOp};
 use crate::metrics::{Metric, Metrics};
 use crate::store::{Batch, Family, Lsn, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
-use crate::wire::peer::{PeerBody, Refusal};
+use crate::wire::peer::{OpId, PeerBody, Refusal};
 use clock::HybridClock;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -69,6 +70,7 @@ pub struct Replica<S> {
     once: once::Once,
     pulls: pages::Pulls,
     mending: mend::Mending,
+    rights: rights::Rights,
     collecting: bool,
     /// After a collection that failed: when to try again, µs.
     collect_us: Option<u64>,
@@ -119,6 +121,7 @@ impl<S: Store> Replica<S> {
             once: once::Once::default(),
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
+            rights: rights::Rights::default(),
             collecting: true,
             collect_us: None,
             written: Lsn(0),
@@ -137,12 +140,18 @@ impl<S: Store> Replica<S> {
     pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         match body {
             PeerBody::Apply { op, object, action, ttl, hint_for } => {
+                let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
+                // The second try of a decrement, which may come to where the first was refused.
+                let name = if takes { OpId(!op.0) } else { op };
                 // No answer to a repetition: the coordinator has the first one or has given up.
-                let again = from != view.me && !self.once.is_first(from, op);
+                let again = from != view.me && !self.once.is_first(from, name);
                 if again && !self.config.is_mutant(Mutant::DoubleCount) {
                     return;
                 }
-                self.on_apply(view, now, from, op, &object, (action, ttl), &hint_for);
+                match takes {
+                    true => self.on_take(view, now, (from, op), object, action, hint_for),
+                    false => self.on_apply(view, now, from, op, &object, (action, ttl), &hint_for),
+                }
             }
             PeerBody::Join { op, object, delta, hint_for } => {
                 self.on_join(view, now, from, op, &object, &delta, &hint_for);
@@ -180,6 +189,12 @@ impl<S: Store> Replica<S> {
             PeerBody::Pull(objects) => self.on_pull(view, from, &objects),
             PeerBody::Summary(summary) => self.on_summary(view, from, summary),
             PeerBody::Lacks(objects) => self.on_lacks(view, from, &objects),
+            PeerBody::RightsWanted { object, to, have, amount } => {
+                self.on_rights_wanted(view, now, from, object, (to, have, amount));
+            }
+            PeerBody::RightsGiven { object, delta } => {
+                self.on_rights_given(view, now, from, &object, &delta);
+            }
             // Answers belong to the coordinator, layouts to the core.
             PeerBody::Applied { .. }
             | PeerBody::AppliedDurable { .. }
@@ -215,6 +230,7 @@ impl<S: Store> Replica<S> {
         self.expire_some(view, now);
         self.collect_some(view, now);
         self.mend(view, now);
+        self.move_rights(view, now);
     }
 
     /// When `tick` is next due, µs.
@@ -227,6 +243,7 @@ impl<S: Store> Replica<S> {
             collect,
             self.expiring.due(self.config.expiry_grace_s),
             self.mending.due(self.config.scrub_ms),
+            self.rights.due(),
         ]
         .into_iter()
         .flatten()

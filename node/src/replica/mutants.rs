@@ -12,7 +12,8 @@ pub(super) fn forget_dots(delta: &Object) -> Object {
         Object::Flag(flag) => flag.context = live,
         Object::Counter(counter) => counter.context = live,
         Object::DwFlag(flag) => flag.0.context = live,
-        Object::Bounded(counter) => counter.context = live,
+        // Its context is no more than what its ledgers say.
+        Object::Bounded(_) => {}
         collection => {
             let rows = collection.rows_mut().expect("every other type has rows");
             rows.context = live;

@@ -120,6 +120,7 @@ impl<S: Store> Replica<S> {
             count: 0,
             header_bytes: 0,
             owed: Vec::new(),
+            actor: self.actor,
             error: None,
         };
         if let Err(error) = self.fill(now, object, &mut report) {

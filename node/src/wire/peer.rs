@@ -2,7 +2,7 @@
 //! messages.
 
 use super::api::ReadQuery;
-use crate::crdt::{CausalContext, NodeId, Object, ObjectId, ObjectOp, OpError, Ttl};
+use crate::crdt::{Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Ttl};
 use crate::placement::{Layout, LayoutId};
 use bincode::{Decode, Encode};
 
@@ -175,6 +175,24 @@ pub enum PeerBody {
     Summary(u64),
     /// Answer to `Pull`: the sender owns these objects and has nothing of them that is intact.
     Lacks(Vec<ObjectId>),
+    /// Give me rights of this bounded counter.
+    RightsWanted {
+        /// Which object.
+        object: ObjectId,
+        /// The ledger that gets them.
+        to: Dot,
+        /// What it has.
+        have: u64,
+        /// What a decrement lacks; 0 to even out.
+        amount: u64,
+    },
+    /// Answer to `RightsWanted`, when it is on disk.
+    RightsGiven {
+        /// Which object.
+        object: ObjectId,
+        /// The gift; empty when there is none.
+        delta: Object,
+    },
 }
 
 impl PeerBody {
@@ -186,7 +204,9 @@ impl PeerBody {
             PeerBody::Applied { outcome: Ok(applied), .. } => {
                 applied.delta.is_canonical() && applied.state.is_canonical()
             }
-            PeerBody::Join { delta, .. } | PeerBody::Repair { delta, .. } => delta.is_canonical(),
+            PeerBody::Join { delta, .. }
+            | PeerBody::Repair { delta, .. }
+            | PeerBody::RightsGiven { delta, .. } => delta.is_canonical(),
             PeerBody::Got { outcome: Ok(answer), .. } => {
                 answer.state.as_ref().is_none_or(Object::is_canonical)
             }
@@ -273,6 +293,8 @@ pub struct ReplicaReport {
     pub header_bytes: u64,
     /// Hint marks it holds for this object: owed to whom, which dots.
     pub owed: Vec<(NodeId, CausalContext)>,
+    /// The actor of its present life: what others of this node wrote is never extended.
+    pub actor: Actor,
     /// Why the state could not be read.
     pub error: Option<String>,
 }

@@ -46,6 +46,8 @@ pub struct Write {
     pub seen: Seen,
     /// Writes of one replica since it last lost or changed its identity or its memory.
     pub run: u32,
+    /// The run it speaks to, of types that have such operations.
+    pub target: Option<u32>,
 }
 
 /// A data type under test with its specification.
@@ -59,6 +61,16 @@ pub trait Subject: 'static {
     const KINDS: u8;
 
     fn op(kind: u8, id: usize, seen: Observed, floor: u64) -> <Self::State as DeltaType>::Op;
+    /// As `op`, with the first dots of the runs of others there are, to choose a target from.
+    fn op_among(
+        _others: &[(u32, Dot)],
+        kind: u8,
+        id: usize,
+        seen: Observed,
+        floor: u64,
+    ) -> (<Self::State as DeltaType>::Op, Option<u32>) {
+        (Self::op(kind, id, seen, floor), None)
+    }
     fn object(state: Self::State) -> Object;
     fn view(value: <Self::State as DeltaType>::Value) -> Self::View;
     fn fact(facts: &[Self::Fact], write: Write) -> Self::Fact;
@@ -139,6 +151,8 @@ pub struct World<S: Subject> {
     facts: Vec<S::Fact>,
     /// The dot each write took, if it took one.
     dots: Vec<Option<Dot>>,
+    /// The first dot of each run that has one.
+    runs: Vec<(u32, Dot)>,
     lives: u32,
     bytes: BTreeMap<Events, Vec<u8>>,
 }
@@ -151,6 +165,7 @@ impl<S: Subject> Clone for World<S> {
             reads: self.reads.clone(),
             facts: self.facts.clone(),
             dots: self.dots.clone(),
+            runs: self.runs.clone(),
             lives: self.lives,
             bytes: self.bytes.clone(),
         }
@@ -167,8 +182,8 @@ impl<S: Subject> World<S> {
         };
         let replicas: Vec<_> = (0..u32::from(replicas)).map(replica).collect();
         let lives = replicas.len() as u32;
-        let (deltas, reads, facts, dots, bytes) = Default::default();
-        World { replicas, deltas, reads, facts, dots, lives, bytes }
+        let (deltas, reads, facts, dots, runs, bytes) = Default::default();
+        World { replicas, deltas, reads, facts, dots, runs, lives, bytes }
     }
 
     /// Runs a history and checks every replica after every step.
@@ -271,12 +286,23 @@ impl<S: Subject> World<S> {
         // Later writes have earlier clocks: no merge may care.
         let at = Hlc { wall_ms: 1_000 - id as u64, logical: 0 };
         let mut mint = Mint::new(replica.actor, next, at).with_floor(replica.floor);
-        let op = S::op(kind, id, observed, replica.floor);
+        let others = self.runs.iter().filter(|(run, _)| *run != replica.run);
+        let others: Vec<_> = others.copied().collect();
+        let (op, target) = S::op_among(&others, kind, id, observed, replica.floor);
         let delta: Result<_, OpError> = state.delta(&op, &mut mint);
+        // Refused is as not asked; nothing else is ever refused in a history.
+        if let Err(OpError::InsufficientRights { .. }) = &delta {
+            assert_eq!(mint.dot().counter, next, "a refusal uses no dot");
+            return;
+        }
         let delta = delta.expect("no history reaches a limit");
         let first = Dot { actor: replica.actor, counter: next };
         self.dots.push((mint.dot() != first).then_some(first));
-        let write = Write { id, kind, known: replica.known.events, seen, run: replica.run };
+        let (known, run) = (replica.known.events, replica.run);
+        if self.dots[id].is_some() && self.runs.iter().all(|(begun, _)| *begun != run) {
+            self.runs.push((run, first));
+        }
+        let write = Write { id, kind, known, seen, run, target };
         self.facts.push(S::fact(&self.facts, write));
         let delta = Known { state: delta, events: 1 << id };
         replica.known.join(&delta);

@@ -2,7 +2,8 @@
 
 use super::{Events, Seen, Subject, Write};
 use starling_node::crdt::{
-    Counter, CounterOp, Flag, FlagOp, Kv, KvOp, Object, Observed, Set, SetOp, Sibling,
+    Bounded, BoundedOp, Counter, CounterOp, Dot, DwFlag, Flag, FlagOp, Kv, KvOp, Object, Observed,
+    RwSet, Set, SetOp, Sibling,
 };
 use std::collections::BTreeSet;
 
@@ -282,6 +283,209 @@ impl Subject for SetSubject {
     fn spec(facts: &[Changed], known: Events) -> Option<Self::View> {
         let members = (0..Self::MEMBERS).filter(|member| live(facts, known, *member) != 0);
         let members: BTreeSet<_> = members.map(|member| vec![member]).collect();
+        (!members.is_empty()).then_some(members)
+    }
+}
+
+/// A flag of the other kind is on when no received write observed any that switched it on, and
+/// none is left that switched it off.
+pub struct DwFlagSubject;
+
+impl Subject for DwFlagSubject {
+    type State = DwFlag;
+    type Fact = Said;
+    type View = bool;
+    const KINDS: u8 = FlagSubject::KINDS;
+
+    fn op(kind: u8, id: usize, observed: Observed, floor: u64) -> FlagOp {
+        FlagSubject::op(kind, id, observed, floor)
+    }
+
+    fn object(state: DwFlag) -> Object {
+        Object::DwFlag(state)
+    }
+
+    fn view(value: bool) -> bool {
+        value
+    }
+
+    fn fact(facts: &[Said], write: Write) -> Said {
+        FlagSubject::fact(facts, write)
+    }
+
+    fn spec(facts: &[Said], known: Events) -> Option<bool> {
+        maximal(facts, known).map(|said| said.value == Some(true)).reduce(|a, b| a & b)
+    }
+}
+
+/// A bounded counter is the sum of the increments received minus the decrements received.
+/// Receiving a write is receiving all earlier ones of the same run, and of every run that had
+/// given rights to it all that its writer knew.
+pub struct BoundedSubject;
+
+#[derive(Clone)]
+pub struct Escrowed {
+    run: u32,
+    amount: i64,
+    /// The run it gives rights to.
+    target: Option<u32>,
+    carried: Events,
+}
+
+fn carried(facts: &[Escrowed], known: Events) -> Events {
+    each(known).fold(0, |all, id| all | facts[id].carried)
+}
+
+impl BoundedSubject {
+    fn amount(kind: u8) -> i64 {
+        match kind {
+            0..=2 => i64::from(kind) + 2,
+            3..=5 => 2 - i64::from(kind),
+            _ => 0,
+        }
+    }
+}
+
+impl Subject for BoundedSubject {
+    type State = Bounded;
+    type Fact = Escrowed;
+    type View = i64;
+    const KINDS: u8 = 9;
+
+    fn op(kind: u8, _: usize, _: Observed, _: u64) -> BoundedOp {
+        BoundedOp::Add { amount: Self::amount(kind).into() }
+    }
+
+    fn op_among(
+        others: &[(u32, Dot)],
+        kind: u8,
+        id: usize,
+        seen: Observed,
+        floor: u64,
+    ) -> (BoundedOp, Option<u32>) {
+        match others.get(id.checked_rem(others.len()).unwrap_or(0)) {
+            Some((run, to)) if kind > 6 => {
+                (BoundedOp::Give { to: *to, amount: u64::from(kind) - 6 }, Some(*run))
+            }
+            _ => (Self::op(kind, id, seen, floor), None),
+        }
+    }
+
+    fn object(state: Bounded) -> Object {
+        Object::Bounded(state)
+    }
+
+    fn view(value: i64) -> i64 {
+        assert!(value >= 0, "no view is below 0");
+        value
+    }
+
+    fn fact(facts: &[Escrowed], write: Write) -> Escrowed {
+        let heard = carried(facts, write.known);
+        let of_run = |run| move |id: &usize| facts[*id].run == run;
+        let (mut carried, mut wanted) = (1 << write.id, vec![write.run]);
+        carried |= each(heard).filter(of_run(write.run)).fold(0, |all, id| all | 1 << id);
+        while let Some(getter) = wanted.pop() {
+            let gave = |id: &usize| facts[*id].target == Some(getter);
+            for giver in each(heard).filter(gave).map(|id| facts[id].run) {
+                let all = each(heard).filter(of_run(giver)).fold(0, |all, id| all | 1 << id);
+                if carried & all != all {
+                    carried |= all;
+                    wanted.push(giver);
+                }
+            }
+        }
+        let amount = Self::amount(write.kind);
+        Escrowed { run: write.run, amount, target: write.target, carried }
+    }
+
+    fn spec(facts: &[Escrowed], known: Events) -> Option<i64> {
+        let all = carried(facts, known);
+        (all != 0).then(|| each(all).map(|id| facts[id].amount).sum())
+    }
+}
+
+/// A member is in a set of the other kind while additions and removals of it are left that no
+/// received write replaced, and all of them are additions. A removal replaces what it finds, an
+/// addition what it finds of what its client saw.
+pub struct RwSetSubject;
+
+#[derive(Clone, Default)]
+pub struct Voted {
+    /// Additions and removals: bit, member, whether it adds. At most three a write.
+    votes: Vec<(u32, u8, bool)>,
+    /// Votes that it takes the place of.
+    replaced: Adds,
+}
+
+fn all_replaced(facts: &[Voted], known: Events) -> Adds {
+    each(known).fold(0, |all, id| all | facts[id].replaced)
+}
+
+/// Votes on a member, or on all, that were received and not replaced.
+fn votes_left(facts: &[Voted], known: Events, member: Option<u8>) -> Vec<(u32, u8, bool)> {
+    let replaced = all_replaced(facts, known);
+    let votes = each(known).flat_map(|id| facts[id].votes.clone());
+    let left = votes.filter(|(bit, voted, _)| {
+        replaced >> bit & 1 == 0 && member.is_none_or(|member| member == *voted)
+    });
+    left.collect()
+}
+
+fn bits(votes: &[(u32, u8, bool)]) -> Adds {
+    votes.iter().fold(0, |all, (bit, ..)| all | 1 << bit)
+}
+
+fn votes_heard(facts: &[Voted], known: Events) -> Adds {
+    let votes = each(known).map(|id| bits(&facts[id].votes));
+    votes.fold(all_replaced(facts, known), |all, votes| all | votes)
+}
+
+impl Subject for RwSetSubject {
+    type State = RwSet;
+    type Fact = Voted;
+    type View = BTreeSet<Vec<u8>>;
+    const KINDS: u8 = SetSubject::KINDS;
+
+    fn op(kind: u8, id: usize, observed: Observed, floor: u64) -> SetOp {
+        SetSubject::op(kind, id, observed, floor)
+    }
+
+    fn object(state: RwSet) -> Object {
+        Object::RwSet(state)
+    }
+
+    fn view(members: BTreeSet<Vec<u8>>) -> Self::View {
+        members
+    }
+
+    fn fact(facts: &[Voted], write: Write) -> Voted {
+        let seen = match write.seen {
+            Seen::Here => votes_heard(facts, write.known),
+            Seen::Read(events) => votes_heard(facts, events),
+            Seen::Nothing => 0,
+        };
+        let Some((add, remove)) = SetSubject::change(write.kind) else {
+            return Voted { replaced: seen, ..Voted::default() };
+        };
+        let mut fact = Voted::default();
+        let added = add.into_iter().map(|member| (member, true, seen));
+        let removed = remove.into_iter().map(|member| (member, false, Adds::MAX));
+        for (n, (member, adds, replaces)) in added.chain(removed).enumerate() {
+            let found = bits(&votes_left(facts, write.known, Some(member)));
+            fact.replaced |= found & replaces;
+            fact.votes.push(((3 * write.id + n) as u32, member, adds));
+        }
+        fact
+    }
+
+    fn spec(facts: &[Voted], known: Events) -> Option<Self::View> {
+        let is_in = |member: &u8| {
+            let votes = votes_left(facts, known, Some(*member));
+            !votes.is_empty() && votes.iter().all(|(.., adds)| *adds)
+        };
+        let members: BTreeSet<_> =
+            (0..SetSubject::MEMBERS).filter(is_in).map(|member| vec![member]).collect();
         (!members.is_empty()).then_some(members)
     }
 }

@@ -158,6 +158,7 @@ impl Fake {
     fn explain(&self, object: ObjectId) -> Reply {
         let state = self.objects.lock().unwrap().get(&object).cloned();
         let report = ReplicaReport {
+            actor: Actor { node: NodeId::of_name("n0"), epoch: 1 },
             node: NodeId::of_name("n0"),
             owner: true,
             layout: LayoutId(7),

@@ -6,6 +6,7 @@ pub mod bounded_memory;
 pub mod counters_exact;
 pub mod damage_is_mended;
 pub mod hints_drain;
+pub mod never_below_zero;
 pub mod nothing_invented;
 pub mod ownership_is_fixed;
 pub mod quorum_counted;
@@ -134,6 +135,7 @@ pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     removed_stays_removed::check(evidence, findings);
     counters_exact::check(evidence, findings);
     nothing_invented::check(evidence, findings);
+    never_below_zero::check(evidence, findings);
 }
 
 fn counts(history: &History, findings: &mut Findings) {

@@ -50,8 +50,8 @@ impl Scenario {
             let mix = paced.mix;
             told.push(format!(
                 "{} clients, {} operations a second, {} % reads, one of four asks for one replica; \
-                 {} keys of each type, Zipf exponent {}; kv {}, counter {}, set {}, flag {}; \
-                 seed {}.",
+                 {} keys of each type, Zipf exponent {}; kv {}, counter {}, set {}, flag {}, \
+                 bounded {}; seed {}.",
                 paced.clients,
                 paced.ops_per_second,
                 (paced.reads * 100.0).round(),
@@ -61,6 +61,7 @@ impl Scenario {
                 mix.counter,
                 mix.set,
                 mix.flag,
+                mix.bounded,
                 self.seed
             ));
         }

@@ -3,11 +3,13 @@
 //!
 //! The name of an object says what its clients keep to, so that a check knows what it may demand.
 
+mod bounded;
 mod counter;
 mod flag;
 mod kv;
 mod options;
 mod paced;
+mod rwset;
 mod set;
 
 use crate::history::{Action, Intent, Outcome, Record};
@@ -113,6 +115,8 @@ impl Workload {
             0..35 => kv::next(self, client),
             35..60 => counter::next(self, client),
             60..92 => set::next(self, client),
+            97 => rwset::next(self, client),
+            98.. => bounded::next(self, client),
             _ => flag::next(self, client),
         };
         // A context belongs to the object that it was read from.

@@ -8,7 +8,9 @@ use rand::Rng as _;
 use rand::seq::IndexedRandom;
 use rand_distr::{Distribution as _, Zipf};
 use serde::{Deserialize, Serialize};
-use starling_node::crdt::{CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, Observed, SetOp, TypeTag};
+use starling_node::crdt::{
+    BoundedOp, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, Observed, SetOp, TypeTag,
+};
 use starling_node::wire::api::{Options, Quorum, ReadQuery};
 use std::collections::BTreeSet;
 
@@ -16,6 +18,9 @@ use std::collections::BTreeSet;
 const ONE: f64 = 0.25;
 /// Puts that supersede nothing to one key at most; the 32nd sibling would be refused.
 const LOG_PUTS_MAX: u32 = 24;
+/// A stock is filled so often at first, each time with so many.
+const STOCK_FILLS: u32 = 10;
+const STOCK: i128 = 40;
 /// Members of a page at most.
 const PAGE: u32 = 1_000;
 
@@ -31,12 +36,14 @@ pub struct Mix {
     pub set: u32,
     /// Flags.
     pub flag: u32,
+    /// Bounded counters.
+    pub bounded: u32,
 }
 
 impl Mix {
     /// Of all types together, if that is a number.
     pub fn total(&self) -> Option<u32> {
-        let all = [self.kv, self.counter, self.set, self.flag];
+        let all = [self.kv, self.counter, self.set, self.flag, self.bounded];
         all.into_iter().try_fold(0u32, u32::checked_add)
     }
 }
@@ -79,6 +86,7 @@ pub(super) fn next(all: &mut Workload, paced: &Paced, client: usize) -> Intent {
         (TypeTag::Counter, paced.mix.counter),
         (TypeTag::Set, paced.mix.set),
         (TypeTag::Flag, paced.mix.flag),
+        (TypeTag::Bounded, paced.mix.bounded),
     ];
     let mut tag = TypeTag::Kv;
     for (candidate, weight) in weights {
@@ -96,6 +104,7 @@ pub(super) fn next(all: &mut Workload, paced: &Paced, client: usize) -> Intent {
         TypeTag::Counter => counter(all, client, key, reads),
         TypeTag::Set => set(all, client, key, reads),
         TypeTag::Flag => flag(all, client, key, reads),
+        TypeTag::Bounded => bounded(all, key, reads),
         other => unreachable!("no weight draws a {other}"),
     };
     let one = all.rng.random_bool(ONE).then_some(Quorum::One);
@@ -188,4 +197,16 @@ fn flag(all: &mut Workload, client: usize, key: u64, reads: bool) -> Next {
     let enabled = all.rng.random_bool(0.5);
     let observed = all.seen(client, &id).unwrap_or(Observed::Here);
     (id, Action::Write(ObjectOp::Flag(FlagOp::Set { enabled, observed })))
+}
+
+/// Stocks that are filled at first, and of which then everybody takes one at a time.
+fn bounded(all: &mut Workload, key: u64, reads: bool) -> Next {
+    let name = format!("stock-{key}");
+    if reads {
+        return whole(TypeTag::Bounded, name);
+    }
+    let id = object(TypeTag::Bounded, name);
+    let fills = all.spend(&id, STOCK_FILLS) || all.rng.random_bool(0.01);
+    let amount = if fills { STOCK } else { -1 };
+    (id, Action::Write(ObjectOp::Bounded(BoundedOp::Add { amount })))
 }

@@ -10,7 +10,9 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
-use super::{bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status};
+use super::{
+    boundedcounter, bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status,
+};
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
@@ -132,6 +134,9 @@ impl<B: Backend> App<B> {
             Call::MapGet => map::get(exchange).await,
             Call::MapPost => map::post(exchange).await,
             Call::MapDelete => exchange.delete(TypeTag::Map).await,
+            Call::BoundedGet => boundedcounter::get(exchange).await,
+            Call::BoundedPost => boundedcounter::post(exchange).await,
+            Call::BoundedDelete => exchange.delete(TypeTag::Bounded).await,
             Call::BucketGet => bucket::get(exchange).await,
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,

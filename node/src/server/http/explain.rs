@@ -7,7 +7,7 @@ use super::backend::Backend;
 use super::member::Member;
 use super::params;
 use super::problem::Problem;
-use super::why::{value, why};
+use super::why::{rights, value, why};
 use crate::crdt::{CausalContext, Hlc, NodeId, Object};
 use crate::wire::api::{Reply, Request};
 use crate::wire::peer::ReplicaReport;
@@ -31,7 +31,7 @@ pub async fn get<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Proble
     let owners = replicas.iter().filter(|report| report.owner).map(|report| report.digest);
     let first = owners.clone().next();
     let agree = owners.clone().all(|digest| Some(digest) == first);
-    let body = json!({
+    let mut body = json!({
         "type": tag.name(),
         "bucket": object.bucket,
         "key": Member::from(object.key.clone()),
@@ -43,6 +43,9 @@ pub async fn get<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Proble
         "replicas": replicas.iter().map(|report| replica(report, &names)).collect::<Vec<_>>(),
         "silent": silent,
     });
+    if let Some(rights) = rights(merged.as_ref(), &replicas) {
+        body["rights"] = rights;
+    }
     Ok(answer::json(StatusCode::OK, &body))
 }
 
@@ -78,6 +81,7 @@ fn replica(report: &ReplicaReport, names: &Names) -> Value {
     json!({
         "node": name(names, report.node),
         "owner": report.owner,
+        "actor": report.actor.to_string(),
         "layout": report.layout.to_string(),
         "digest": format!("{:016x}", report.digest),
         "count": report.count,

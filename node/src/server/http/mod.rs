@@ -8,6 +8,7 @@ mod answer;
 mod app;
 mod backend;
 mod body;
+mod boundedcounter;
 mod bucket;
 mod cluster;
 mod context;

@@ -2,6 +2,7 @@
 //! bodies are decoded into, and the table of error codes.
 
 use super::answer;
+use super::boundedcounter::BoundedCounterUpdate;
 use super::cluster::ClusterApply;
 use super::counter::CounterUpdate;
 use super::expiry::ExpiryUpdate;
@@ -44,6 +45,7 @@ pub fn document() -> OpenApi {
         .schema_from::<CounterUpdate>()
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
+        .schema_from::<BoundedCounterUpdate>()
         .schema_from::<HllUpdate>()
         .schema_from::<ExpiryUpdate>()
         .schema_from::<ClusterApply>();
@@ -176,6 +178,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::SetPost | Call::RwSetPost => (JSON, reference("SetUpdate"), Required::True),
         Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
         Call::MapPost => (JSON, reference("MapUpdate"), Required::True),
+        Call::BoundedPost => (JSON, reference("BoundedCounterUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
         Call::ExpiryPut => (JSON, reference("ExpiryUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
@@ -198,6 +201,9 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
         Call::ExpiryGet => ok("Expiry"),
         Call::ExpiryPut => ok("ExpiryWritten"),
+        Call::BoundedGet => ok("Counter"),
+        Call::BoundedPost => ok("CounterWritten"),
+        Call::BoundedDelete => Vec::new(),
         Call::HllGet => ok("Hll"),
         Call::MapGet => ok("MapPage"),
         Call::MapPost | Call::MapDelete => ok("Written"),

@@ -68,6 +68,9 @@ routes! {
     MapGet "GET" "/v1/maps/{bucket}/{key}" "map_get" "Read a page of a map's fields.";
     MapPost "POST" "/v1/maps/{bucket}/{key}" "map_update" "Change and remove fields, all at once.";
     MapDelete "DELETE" "/v1/maps/{bucket}/{key}" "map_delete" "Remove a map as far as observed.";
+    BoundedGet "GET" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_get" "Read a bounded counter.";
+    BoundedPost "POST" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_update" "Increment, or decrement by rights; never below 0.";
+    BoundedDelete "DELETE" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_delete" "Refused: removal would break the bound.";
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
@@ -160,8 +163,19 @@ fn unmatched(path: &str) -> Problem {
     let segments: Vec<&str> = rest.split('/').collect();
     let is_object = matches!(segments.len(), 3 | 4) && segments.iter().all(|part| !part.is_empty());
     let known = [
-        "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "maps", "buckets",
-        "cluster", "explain", "expiry",
+        "kv",
+        "counters",
+        "sets",
+        "flags",
+        "rwsets",
+        "dwflags",
+        "hlls",
+        "maps",
+        "boundedcounters",
+        "buckets",
+        "cluster",
+        "explain",
+        "expiry",
     ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");

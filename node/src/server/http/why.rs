@@ -5,7 +5,8 @@ use super::answer;
 use super::member::Member;
 use crate::crdt::map::path::{Kind, split};
 use crate::crdt::row::{Amount, Row};
-use crate::crdt::{Counter, DeltaType, Dot, Kv, Leaf, Object, ObjectId, Rows};
+use crate::crdt::{Bounded, Counter, DeltaType, Dot, Kv, Leaf, Object, ObjectId, Rows};
+use crate::wire::peer::ReplicaReport;
 use serde_json::{Map, Value, json};
 
 /// The state.
@@ -16,7 +17,7 @@ pub fn value(object: &Object) -> Value {
         Object::Flag(flag) => votes(flag.value(), flag.votes()),
         Object::DwFlag(flag) => votes(flag.value(), flag.votes()),
         Object::Hll(hll) => json!({ "estimate": hll.value(), "registers": rows(object, hll) }),
-        Object::Bounded(counter) => json!({ "value": counter.value() }),
+        Object::Bounded(counter) => ledgers(counter),
         Object::Set(set) => rows(object, set),
         Object::RwSet(set) => rows(object, set),
         Object::Map(map) => rows(object, map),
@@ -51,6 +52,48 @@ fn tallies(counter: &Counter) -> Value {
         "runs": counter.runs().map(tally).collect::<Vec<_>>(),
         "base": counter.base().map(tally).collect::<Vec<_>>(),
     })
+}
+
+fn ledgers(counter: &Bounded) -> Value {
+    let ledger = |(run, ledger): (&Dot, &crate::crdt::Ledger)| {
+        let given =
+            ledger.given.iter().map(|(to, given)| (to.to_string(), json!(given.to_string())));
+        json!({
+            "run": run.to_string(),
+            "last": ledger.last,
+            "up": ledger.up.to_string(),
+            "used": ledger.used.to_string(),
+            "given": Value::Object(given.collect()),
+            "rights": counter.rights_of(*run).to_string(),
+        })
+    };
+    json!({
+        "value": counter.value(),
+        "ledgers": counter.ledgers().map(ledger).collect::<Vec<_>>(),
+    })
+}
+
+/// Whose the rights of a bounded counter are: of replicas that answered, of earlier lives of
+/// theirs (nobody can use those), and of nodes that did not answer.
+pub fn rights(merged: Option<&Object>, reports: &[ReplicaReport]) -> Option<Value> {
+    let Some(Object::Bounded(counter)) = merged else { return None };
+    let [mut usable, mut resting, mut unheard] = [0i128; 3];
+    for (run, _) in counter.ledgers() {
+        let rights = counter.rights_of(*run);
+        let is_now = reports.iter().any(|report| report.actor == run.actor);
+        let is_heard = reports.iter().any(|report| report.node == run.actor.node);
+        let sum = match (is_now, is_heard) {
+            (true, _) => &mut usable,
+            (false, true) => &mut resting,
+            (false, false) => &mut unheard,
+        };
+        *sum = sum.saturating_add(rights);
+    }
+    Some(json!({
+        "usable": usable.to_string(),
+        "resting": resting.to_string(),
+        "unheard": unheard.to_string(),
+    }))
 }
 
 fn votes<'a>(enabled: Option<bool>, votes: impl Iterator<Item = (&'a Dot, &'a bool)>) -> Value {
@@ -181,7 +224,9 @@ fn reason(state: &Object) -> String {
             "a score is the last one set, plus what was added since by each replica".into()
         }
         Object::Bounded(_) => {
-            "it is what was added less what was taken; each replica takes by its rights".into()
+            "it is what was added less what was taken; each replica takes what it has rights to, \
+             and those of earlier lives of a node rest"
+                .into()
         }
     }
 }
