@@ -3,6 +3,7 @@
 mod crdt_support;
 
 use crdt_support::spec::{CounterSubject, FlagSubject, KvSubject, SetSubject};
+use crdt_support::spec_zset::{HllSubject, ZsetSubject};
 use crdt_support::{Step, Subject, World, for_histories};
 
 #[test]
@@ -119,5 +120,29 @@ fn every_small_history_of_a_counter_is_as_specified() {
 #[test]
 fn every_small_history_of_a_set_is_as_specified() {
     let count = all_small_histories::<SetSubject>(&[0, 1, 4]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+}
+
+#[test]
+fn a_score_is_the_last_one_set_plus_the_additions_that_no_received_write_observed() {
+    for_histories(1, |replicas, steps| drop(World::<ZsetSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_register_of_a_sketch_is_the_highest_rank_that_no_received_removal_observed() {
+    for_histories(1, |replicas, steps| drop(World::<HllSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn every_small_history_of_a_sorted_set_is_as_specified() {
+    for kinds in [[1, 4, 7], [0, 1, 4]] {
+        let count = all_small_histories::<ZsetSubject>(&kinds);
+        assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+    }
+}
+
+#[test]
+fn every_small_history_of_a_sketch_is_as_specified() {
+    let count = all_small_histories::<HllSubject>(&[0, 2, 4]);
     assert_eq!(count, HISTORIES_OF_THREE_KINDS);
 }

@@ -89,6 +89,13 @@ pub struct Base {
     pub amount: Amount,
 }
 
+impl Base {
+    /// Whether it is a sum of real numbers in its one form.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self.amount, Amount::Real(real) if real.is_canonical())
+    }
+}
+
 /// A row. One that says nothing is not stored.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Row {
@@ -155,30 +162,34 @@ impl Row {
     }
 
     /// The sum of the live totals of real numbers, without what removals observed, added up in
-    /// the order of their dots.
+    /// the order of their runs. Each step stops at the largest finite number.
     pub fn real_total(&self) -> f64 {
+        let finite = |sum: f64| sum.clamp(f64::MIN, f64::MAX);
         self.totals().fold(0.0, |sum, (amount, base)| {
             let part = |amount: Option<Amount>| match amount {
                 Some(Amount::Real(real)) => real.get(),
                 _ => 0.0,
             };
-            sum + (part(Some(amount)) - part(base))
+            finite(sum + finite(part(Some(amount)) - part(base)))
         })
     }
 
-    /// Each live total that is newer than what removals observed of its run, with that.
+    /// The newest total of each run, where it is newer than what removals observed, with that.
+    /// (Of a run there can be several: a delta between them is still on its way.)
     fn totals(&self) -> impl Iterator<Item = (Amount, Option<Amount>)> {
-        self.live.iter().filter_map(|(dot, leaf)| {
-            let Leaf::Total { run, amount } = leaf else { return None };
-            let base = self.base.get(&Dot { actor: dot.actor, counter: *run });
-            let newer = base.is_none_or(|base| base.last < dot.counter);
-            newer.then(|| (*amount, base.map(|base| base.amount)))
+        let mut newest: BTreeMap<Dot, Base> = BTreeMap::new();
+        for (run, total) in self.live.keys().filter_map(|dot| self.total_of(dot)) {
+            newest.insert(run, total);
+        }
+        newest.into_iter().filter_map(|(run, total)| {
+            let base = self.base.get(&run);
+            let newer = base.is_none_or(|base| base.last < total.last);
+            newer.then(|| (total.amount, base.map(|base| base.amount)))
         })
     }
 
     /// Adds to this actor's run, or begins one: the new dot with its total, and the dot it takes
     /// the place of. `add` makes the new sum of the old one.
-    #[allow(dead_code)] // Until maps and sorted sets are here.
     pub(crate) fn extend<E>(
         &self,
         mint: &mut Mint,

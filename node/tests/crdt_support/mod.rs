@@ -7,6 +7,7 @@
 #![allow(dead_code)] // Each test binary uses a part of it.
 
 pub mod spec;
+pub mod spec_zset;
 
 use bincode::{Decode, Encode};
 use proptest::prelude::*;
@@ -269,7 +270,7 @@ impl<S: Subject> World<S> {
         let next = state.context().highest(replica.actor).max(replica.floor) + 1;
         // Later writes have earlier clocks: no merge may care.
         let at = Hlc { wall_ms: 1_000 - id as u64, logical: 0 };
-        let mut mint = Mint::new(replica.actor, next, at);
+        let mut mint = Mint::new(replica.actor, next, at).with_floor(replica.floor);
         let op = S::op(kind, id, observed, replica.floor);
         let delta: Result<_, OpError> = state.delta(&op, &mut mint);
         let delta = delta.expect("no history reaches a limit");
