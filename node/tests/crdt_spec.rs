@@ -135,10 +135,10 @@ fn a_register_of_a_sketch_is_the_highest_rank_that_no_received_removal_observed(
 
 #[test]
 fn every_small_history_of_a_sorted_set_is_as_specified() {
-    for kinds in [[1, 4, 7], [0, 1, 4]] {
-        let count = all_small_histories::<ZsetSubject>(&kinds);
-        assert_eq!(count, HISTORIES_OF_THREE_KINDS);
-    }
+    let count = all_small_histories::<ZsetSubject>(&[1, 4, 7]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+    let count = all_small_histories::<ZsetSubject>(&[0, 4]);
+    assert_eq!(count, HISTORIES_OF_TWO_KINDS);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod once;
 mod pages;
 mod read;
 mod rows;
+mod scores;
 mod trees;
 
 pub use hints::owed_dots;
