@@ -10,7 +10,7 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
-use super::{bucket, cluster, counter, explain, flag, hll, kv, set, status};
+use super::{bucket, cluster, counter, explain, flag, hll, kv, set, status, zset};
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
@@ -129,6 +129,10 @@ impl<B: Backend> App<B> {
             Call::HllGet => hll::get(exchange).await,
             Call::HllPost => hll::post(exchange).await,
             Call::HllDelete => exchange.delete(TypeTag::Hll).await,
+            Call::ZsetGet => zset::get(exchange).await,
+            Call::ZsetPost => zset::post(exchange).await,
+            Call::ZsetDelete => exchange.delete(TypeTag::Zset).await,
+            Call::ZsetMember => zset::member(exchange).await,
             Call::BucketGet => bucket::get(exchange).await,
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,
@@ -225,7 +229,7 @@ impl<B: Backend> Exchange<'_, B> {
 
     /// What the client has seen after a read, sealed; `None` when there is nothing to have seen.
     pub fn sealed(&self, object: &ObjectId, seen: &SeenContext) -> Option<String> {
-        let is_empty = seen.dots.is_empty() && seen.tallies.is_empty();
+        let is_empty = seen.dots.is_empty() && seen.tallies.is_empty() && seen.reals.is_empty();
         (!is_empty).then(|| self.app.sealer.seal(object, seen))
     }
 

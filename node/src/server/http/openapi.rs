@@ -13,6 +13,7 @@ use super::problem::Code;
 use super::router::{Call, ROUTES, Route};
 use super::schemas;
 use super::set::SetUpdate;
+use super::zset::{Increment, Scored, ZsetUpdate};
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathsBuilder,
 };
@@ -44,6 +45,9 @@ pub fn document() -> OpenApi {
         .schema_from::<SetUpdate>()
         .schema_from::<FlagUpdate>()
         .schema_from::<HllUpdate>()
+        .schema_from::<ZsetUpdate>()
+        .schema_from::<Scored>()
+        .schema_from::<Increment>()
         .schema_from::<ClusterApply>();
     for (name, schema) in schemas::all() {
         components = components.schema(name, schema);
@@ -107,9 +111,24 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             all.push(query("after", "Only members after this one."));
             all.push(query("prefix", "Only members that begin so."));
         }
+        Call::ZsetGet => all.extend(zset_page()),
         _ => {}
     }
     all
+}
+
+fn zset_page() -> Vec<Parameter> {
+    let limit = format!("Members on the page, 1 to {MEMBERS_MAX}, {PAGE_DEFAULT} if left out.");
+    let all = [
+        ("order", "`score`, the default, or `member`."),
+        ("limit", &limit),
+        ("after", "What the last page gave as `next`; by member also any member."),
+        ("min", "By score: only this score or more, a number or -inf."),
+        ("max", "By score: only this score or less, a number or +inf."),
+        ("desc", "By score: `true` begins with the highest."),
+        ("prefix", "By member: only members that begin so."),
+    ];
+    all.map(|(name, help)| query(name, help)).into()
 }
 
 fn query(name: &str, help: &str) -> Parameter {
@@ -159,6 +178,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::SetPost | Call::RwSetPost => (JSON, reference("SetUpdate"), Required::True),
         Call::FlagPost | Call::DwFlagPost => (JSON, reference("FlagUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
+        Call::ZsetPost => (JSON, reference("ZsetUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
         _ => return None,
@@ -178,6 +198,9 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::KvDelete | Call::CounterDelete | Call::SetDelete | Call::FlagDelete => ok("Written"),
         Call::RwSetDelete | Call::DwFlagDelete | Call::HllDelete => ok("Written"),
         Call::HllGet => ok("Hll"),
+        Call::ZsetGet => ok("ZsetPage"),
+        Call::ZsetMember => ok("ZsetMember"),
+        Call::ZsetPost | Call::ZsetDelete => ok("Written"),
         Call::CounterGet => ok("Counter"),
         Call::CounterPost => ok("CounterWritten"),
         Call::SetGet | Call::RwSetGet => ok("SetPage"),

@@ -65,6 +65,10 @@ routes! {
     HllGet "GET" "/v1/hlls/{bucket}/{key}" "hll_get" "Estimate how many distinct elements were added.";
     HllPost "POST" "/v1/hlls/{bucket}/{key}" "hll_update" "Count elements.";
     HllDelete "DELETE" "/v1/hlls/{bucket}/{key}" "hll_delete" "Remove a sketch as far as observed.";
+    ZsetGet "GET" "/v1/zsets/{bucket}/{key}" "zset_get" "Read a page of a sorted set, by score or by member.";
+    ZsetPost "POST" "/v1/zsets/{bucket}/{key}" "zset_update" "Set scores, add to scores and remove members.";
+    ZsetDelete "DELETE" "/v1/zsets/{bucket}/{key}" "zset_delete" "Remove a sorted set as far as observed.";
+    ZsetMember "GET" "/v1/zsets/{bucket}/{key}/{member}" "zset_member" "Read a member's score.";
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
@@ -155,8 +159,8 @@ fn unmatched(path: &str) -> Problem {
     let segments: Vec<&str> = rest.split('/').collect();
     let is_object = matches!(segments.len(), 3 | 4) && segments.iter().all(|part| !part.is_empty());
     let known = [
-        "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "buckets", "cluster",
-        "explain",
+        "kv", "counters", "sets", "flags", "rwsets", "dwflags", "hlls", "zsets", "buckets",
+        "cluster", "explain",
     ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");

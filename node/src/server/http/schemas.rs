@@ -64,10 +64,28 @@ fn data() -> Vec<(&'static str, Value)> {
         ("CounterWritten", object(json!({ "value": int64, "context": string, "acks": acks }))),
         ("SetPage", object(page)),
         ("SetMember", object(json!({ "member": boolean }))),
+        ("ZsetPage", zset_page()),
+        ("ZsetMember", object(scored())),
         ("Hll", object(json!({ "estimate": count, "context": string }))),
         ("Flag", object(json!({ "enabled": boolean, "context": string }))),
         ("FlagWritten", object(json!({ "enabled": boolean, "context": string, "acks": acks }))),
     ]
+}
+
+fn scored() -> Value {
+    json!({ "member": reference("Member"), "score": { "type": "number", "format": "double" } })
+}
+
+fn zset_page() -> Value {
+    object(json!({
+        "members": list(object(scored())),
+        "count": { "type": "integer", "minimum": 0 },
+        "next": {
+            "description": "By score opaque text, by member the last member.",
+            "oneOf": [reference("Member"), { "type": "null" }],
+        },
+        "context": { "type": "string" },
+    }))
 }
 
 fn operators() -> Vec<(&'static str, Value)> {
