@@ -1,6 +1,8 @@
 //! What clients asked for and what they were told.
 
-use starling_node::crdt::{CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp};
+use starling_node::crdt::{
+    CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
+};
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
 
 /// What a client did.
@@ -105,6 +107,8 @@ impl Record {
             ObjectOp::Counter(CounterOp::Reset { .. }) => true,
             ObjectOp::Flag(FlagOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. }) => true,
             ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
+            ObjectOp::Zset(ZsetOp::Delete { .. }) => true,
+            ObjectOp::Zset(ZsetOp::Update { remove, .. }) => !remove.is_empty(),
             _ => false,
         };
         Some((&written.said, removal))

@@ -9,6 +9,7 @@ mod kv;
 mod options;
 mod paced;
 mod set;
+mod zset;
 
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
@@ -113,7 +114,8 @@ impl Workload {
             0..35 => kv::next(self, client),
             35..60 => counter::next(self, client),
             60..92 => set::next(self, client),
-            _ => flag::next(self, client),
+            92..98 => flag::next(self, client),
+            _ => zset::next(self, client),
         };
         // A context belongs to the object that it was read from.
         if self.rng.random_bool(0.1) && !carries_context(&action) {
