@@ -25,19 +25,23 @@ mod bounded;
 mod counter;
 mod error;
 mod flag;
+mod hll;
 mod kv;
 mod options;
 mod set;
 mod transport;
+mod zset;
 
 pub use answer::{Acks, Context, Written};
 pub use bounded::BoundedCounter;
 pub use counter::{Counter, CounterValue};
 pub use error::Error;
 pub use flag::{Flag, FlagValue};
+pub use hll::Hll;
 pub use kv::{Kv, Sibling, Value};
 pub use options::{Durable, Options, Quorum};
 pub use set::{Page, Set};
+pub use zset::{ScorePage, ScoreRange, Zset};
 
 use std::sync::Arc;
 use transport::Transport;
@@ -118,5 +122,15 @@ impl Client {
     /// A counter that is never below 0.
     pub fn bounded_counter(&self, bucket: &str, key: impl AsRef<[u8]>) -> BoundedCounter {
         BoundedCounter::new(self.clone(), bucket, key.as_ref())
+    }
+
+    /// A HyperLogLog.
+    pub fn hll(&self, bucket: &str, key: impl AsRef<[u8]>) -> Hll {
+        Hll::new(self.clone(), bucket, key.as_ref())
+    }
+
+    /// A sorted set.
+    pub fn zset(&self, bucket: &str, key: impl AsRef<[u8]>) -> Zset {
+        Zset::new(self.clone(), bucket, key.as_ref())
     }
 }

@@ -55,20 +55,20 @@ pub struct Page {
 /// A member as JSON has it.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Member {
+pub(crate) enum Member {
     Text(String),
     Bytes { base64: String },
 }
 
 impl Member {
-    fn new(bytes: &[u8]) -> Member {
+    pub(crate) fn new(bytes: &[u8]) -> Member {
         match std::str::from_utf8(bytes) {
             Ok(text) => Member::Text(text.into()),
             Err(_) => Member::Bytes { base64: STANDARD.encode(bytes) },
         }
     }
 
-    fn into_bytes(self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, Error> {
         match self {
             Member::Text(text) => Ok(text.into_bytes()),
             Member::Bytes { base64 } => {

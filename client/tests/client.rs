@@ -1,7 +1,7 @@
 //! The client against servers that it did not write: a scripted node that answers as told, for
 //! the order in which nodes are asked and what an answer is taken for.
 
-use starling_client::{Client, Context, Options, Quorum};
+use starling_client::{Client, Context, Options, Quorum, ScorePage, ScoreRange};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -222,4 +222,51 @@ async fn types_in_which_removal_wins_have_paths_of_their_own() {
     assert!(node.last().starts_with("GET /v1/dwflags/b/k?"), "{}", node.last());
     assert!(!client.rwset("b", "k").contains("m").await.unwrap());
     assert!(node.last().starts_with("GET /v1/rwsets/b/k/m?"), "{}", node.last());
+}
+
+#[tokio::test]
+async fn scores_are_sent_and_read_as_numbers_with_members_of_any_bytes() {
+    let page = r#"{"members":[{"member":"m","score":-1.5},{"member":{"base64":"/w=="},"score":2}],
+        "count":7,"next":"bmV4dA","context":"ctx"}"#;
+    let node = Node::json(200, page).await;
+    let client = Client::connect([&node.url]).unwrap();
+    let set = client.zset("b", "k");
+    let range = ScoreRange { min: Some(-2.0), desc: true, limit: 2, ..ScoreRange::default() };
+    let page = set.page(&range).await.unwrap();
+    assert_eq!(page.members, [(b"m".to_vec(), -1.5), (b"\xff".to_vec(), 2.0)]);
+    assert_eq!((page.count, page.next.as_deref()), (7, Some("bmV4dA")));
+    let asked = node.last();
+    for part in ["GET /v1/zsets/b/k?", "limit=2", "desc=true", "min=-2"] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    let written = r#"{"context":"ctx","acks":{"owners":1,"hints":0,"durable":1}}"#;
+    let node = Node::json(200, written).await;
+    let client = Client::connect([&node.url]).unwrap();
+    let set = client.zset("b", "k");
+    set.increment(b"\xff", 2.5).await.unwrap();
+    let sent = r#"{"increment":[{"by":2.5,"member":{"base64":"/w=="}}]}"#;
+    assert!(node.last().ends_with(sent), "{}", node.last());
+    set.add([("m", 1.0)]).await.unwrap();
+    assert!(node.last().ends_with(r#"{"add":[{"member":"m","score":1.0}]}"#), "{}", node.last());
+    let sent = node.requests();
+    assert!(set.add([("m", f64::NAN)]).await.unwrap_err().is_usage());
+    assert!(set.remove(Vec::<String>::new()).await.unwrap_err().is_usage());
+    assert_eq!(node.requests(), sent, "nothing was sent");
+    client.hll("b", "k").add(["Ada"]).await.unwrap();
+    assert!(
+        node.last().contains("POST /v1/hlls/b/k") && node.last().contains(r#"{"add":["Ada"]}"#)
+    );
+}
+
+#[tokio::test]
+async fn absent_scores_and_sketches_are_read_as_nothing() {
+    let problem =
+        r#"{"type":"about:blank","title":"","status":404,"detail":"","code":"not_found"}"#;
+    let headers = "content-type: application/problem+json\r\n";
+    let node = Node::start(Act::Answer(404, headers, problem.into())).await;
+    let client = Client::connect([&node.url]).unwrap();
+    let set = client.zset("b", "k");
+    assert_eq!(set.score("m").await.unwrap(), None);
+    assert_eq!(set.page(&ScoreRange::default()).await.unwrap(), ScorePage::default());
+    assert_eq!(client.hll("b", "k").estimate().await.unwrap(), 0);
 }

@@ -6,6 +6,7 @@ use crdt_support::spec::{
     BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
 };
 use crdt_support::spec_map::MapSubject;
+use crdt_support::spec_zset::{HllSubject, ZsetSubject};
 use crdt_support::{Known, Subject, World, for_histories};
 use starling_node::crdt::{DeltaType, ObjectOp, TypeTag};
 use starling_node::wire::codec;
@@ -143,6 +144,16 @@ laws! {
     bounded_counters_survive_the_codec: values_survive_the_codec_and_are_canonical BoundedSubject;
     a_bounded_counter_with_a_write_in_its_context_shows_it:
         a_write_in_the_context_has_had_its_effect BoundedSubject;
+
+    sorted_sets_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent ZsetSubject;
+    sketches_join_in_any_order_and_grouping:
+        join_is_commutative_associative_and_idempotent HllSubject;
+    deltas_of_a_sorted_set_make_its_full_state:
+        all_deltas_in_any_order_make_the_full_state ZsetSubject;
+    deltas_of_a_sketch_make_its_full_state: all_deltas_in_any_order_make_the_full_state HllSubject;
+    sorted_sets_survive_the_codec: values_survive_the_codec_and_are_canonical ZsetSubject;
+    sketches_survive_the_codec: values_survive_the_codec_and_are_canonical HllSubject;
 }
 
 #[test]

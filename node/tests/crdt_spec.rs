@@ -6,6 +6,7 @@ use crdt_support::spec::{
     BoundedSubject, CounterSubject, DwFlagSubject, FlagSubject, KvSubject, RwSetSubject, SetSubject,
 };
 use crdt_support::spec_map::MapSubject;
+use crdt_support::spec_zset::{HllSubject, ZsetSubject};
 use crdt_support::{Step, Subject, World, for_histories};
 
 #[test]
@@ -160,5 +161,29 @@ fn every_small_history_of_a_disable_wins_flag_is_as_specified() {
 #[test]
 fn every_small_history_of_a_remove_wins_set_is_as_specified() {
     let count = all_small_histories::<RwSetSubject>(&[0, 1, 4]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+}
+
+#[test]
+fn a_score_is_the_last_one_set_plus_the_additions_that_no_received_write_observed() {
+    for_histories(1, |replicas, steps| drop(World::<ZsetSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn a_register_of_a_sketch_is_the_highest_rank_that_no_received_removal_observed() {
+    for_histories(1, |replicas, steps| drop(World::<HllSubject>::run(replicas, steps)));
+}
+
+#[test]
+fn every_small_history_of_a_sorted_set_is_as_specified() {
+    let count = all_small_histories::<ZsetSubject>(&[1, 4, 7]);
+    assert_eq!(count, HISTORIES_OF_THREE_KINDS);
+    let count = all_small_histories::<ZsetSubject>(&[0, 4]);
+    assert_eq!(count, HISTORIES_OF_TWO_KINDS);
+}
+
+#[test]
+fn every_small_history_of_a_sketch_is_as_specified() {
+    let count = all_small_histories::<HllSubject>(&[0, 2, 4]);
     assert_eq!(count, HISTORIES_OF_THREE_KINDS);
 }

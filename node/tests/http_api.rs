@@ -400,3 +400,75 @@ async fn bounded_counters_are_taken_from_by_rights_and_cannot_be_removed() {
     let sums = json!({ "usable": "3", "resting": "0", "unheard": "0" });
     assert_eq!(explained["rights"], sums);
 }
+
+#[tokio::test]
+async fn scores_are_set_and_added_to_and_read_in_their_order() {
+    let server = Server::start().await;
+    let board = "/v1/zsets/b/board";
+    server.get(board).await.problem(404, "not_found");
+    let body = r#"{"add":[{"member":"ada","score":10},{"member":"bob","score":-1.5}],
+        "increment":[{"member":"carl","by":2.5},{"member":"dora"},{"member":"eve","score":2}]}"#;
+    let post = server.post(board, body).await;
+    assert_eq!((post.status, post.header("starling-acks")), (200, "owners=2 hints=1 durable=2"));
+    assert_eq!(post.json()["acks"], json!({"owners": 2, "hints": 1, "durable": 2}));
+    let names = |answer: &http_fake::Answer| {
+        let members = answer.json()["members"].as_array().unwrap().clone();
+        let names = members.iter().map(|one| one["member"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let get = server.get(board).await;
+    assert_eq!(get.json()["members"][0], json!({ "member": "bob", "score": -1.5 }));
+    assert_eq!(get.json()["next"], json!(null));
+    assert_eq!(names(&get), "bob dora eve carl ada");
+    let desc = server.get(&format!("{board}?desc=true")).await;
+    assert_eq!(names(&desc), "ada carl eve dora bob");
+    let by_member = server.get(&format!("{board}?order=member")).await;
+    assert_eq!(names(&by_member), "ada bob carl dora eve");
+    let member = server.get(&format!("{board}/carl")).await;
+    assert_eq!((member.status, member.json()), (200, json!({ "member": "carl", "score": 2.5 })));
+    server.get(&format!("{board}/zoe")).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_member_is_removed_as_far_as_it_was_seen() {
+    let server = Server::start().await;
+    let board = "/v1/zsets/b/board";
+    server.post(board, r#"{"increment":[{"member":"ada","by":5}]}"#).await;
+    let seen = server.get(board).await.json()["context"].as_str().unwrap().to_owned();
+    server.post(board, r#"{"increment":[{"member":"ada","by":3}]}"#).await;
+    let remove = json!({ "remove": ["ada"], "context": seen }).to_string();
+    assert_eq!(server.post(board, &remove).await.status, 200);
+    assert_eq!(server.get(&format!("{board}/ada")).await.json()["score"], 3.0);
+    assert_eq!(server.ask("DELETE", board, "", b"").await.status, 200);
+    server.get(board).await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn impossible_scores_are_refused_and_change_nothing() {
+    let server = Server::start().await;
+    let board = "/v1/zsets/b/board";
+    for body in [
+        r#"{}"#,
+        r#"{"add":[{"member":"a"}]}"#,
+        r#"{"add":[{"member":"a","score":1e999}]}"#,
+        r#"{"add":[{"member":"a","score":"1"}]}"#,
+        r#"{"add":[{"member":"","score":1}]}"#,
+        r#"{"add":[{"member":"a","score":1}],"remove":["a"]}"#,
+        r#"{"increment":[{"member":"a"},{"member":"a"}]}"#,
+        r#"{"add":[{"member":"a","score":1}],"more":1}"#,
+    ] {
+        server.post(board, body).await.problem(400, "malformed_body");
+    }
+    let many: Vec<_> = (0..1_001).map(|n| format!("m{n}")).collect();
+    let many = json!({ "remove": many }).to_string();
+    server.post(board, &many).await.problem(413, "too_large");
+    for query in ["order=size", "min=nan", "max=1e999", "min=+inf", "after=x", "limit=1001"] {
+        let refused = server.get(&format!("{board}?{query}")).await;
+        refused.problem(400, "bad_parameter");
+    }
+    server.get(board).await.problem(404, "not_found");
+    server.post(board, r#"{"add":[{"member":"a","score":1.7e308}]}"#).await;
+    let over = r#"{"increment":[{"member":"b"},{"member":"a","by":1.7e308}]}"#;
+    server.post(board, over).await.problem(409, "score_overflow");
+    assert_eq!(server.get(board).await.json()["members"], json!([{"member":"a","score":1.7e308}]));
+}

@@ -81,6 +81,16 @@ impl Store for Rows {
         self.0.scan(family, from, until, visit)
     }
 
+    fn scan_back(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        self.0.scan_back(family, from, until, visit)
+    }
+
     fn write(&mut self, batch: Batch) -> Result<Lsn, StoreError> {
         let lsn = self.0.write(batch)?;
         self.1.written.store(lsn.0, Ordering::SeqCst);

@@ -1,6 +1,8 @@
 //! What clients asked for and what they were told.
 
-use starling_node::crdt::{CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp};
+use starling_node::crdt::{
+    CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
+};
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
 
 /// What a client did.
@@ -106,6 +108,8 @@ impl Record {
             ObjectOp::Flag(FlagOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. }) => true,
             ObjectOp::DwFlag(FlagOp::Delete { .. }) => true,
             ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
+            ObjectOp::Zset(ZsetOp::Delete { .. }) => true,
+            ObjectOp::Zset(ZsetOp::Update { remove, .. }) => !remove.is_empty(),
             _ => false,
         };
         Some((&written.said, removal))

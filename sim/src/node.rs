@@ -82,6 +82,7 @@ pub struct Gauges {
     pub hints_max: u64,
 }
 
+#[allow(clippy::large_enum_variant)] // One for each node.
 enum State {
     Up(Box<Core<MemoryStore>>),
     Down(MemoryStore),

@@ -10,6 +10,7 @@
 #[path = "../../tests/cluster_support/mod.rs"]
 mod cluster_support;
 mod node;
+mod zset;
 
 use cluster_support::{Cluster, object};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -47,8 +48,14 @@ fn main() {
         stores += 1;
         Node::on_disk(&dir.path().join(stores.to_string()))
     });
+    zset::increments(&mut criterion, "zset_increment_memory", Node::in_memory);
+    zset::increments(&mut criterion, "zset_increment_rocksdb", || {
+        stores += 1;
+        Node::on_disk(&dir.path().join(stores.to_string()))
+    });
     criterion.final_summary();
     report(&reports);
+    zset::report(&reports, ["zset_increment_memory", "zset_increment_rocksdb"]);
 }
 
 /// Adds of one member to sets of every size.
@@ -144,19 +151,22 @@ fn median(report: PathBuf) -> Option<(f64, f64, f64)> {
 fn bytes_per_add(size: u64) -> f64 {
     const ADDS: u64 = 200;
     let mut cluster = Cluster::new(3);
-    let mut write = |mut request| {
-        if let Request::Write { options, .. } = &mut request {
-            options.w = Some(Quorum::All);
-        }
-        let reply = cluster.ask(0, request);
-        assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
-        std::mem::take(&mut cluster.sent_bytes)
-    };
+    let mut write = |request| sent_by(&mut cluster, request);
     fill(SIZES[2]).chain(drain(size)).for_each(|request| {
         write(request);
     });
     let sent: u64 = (0..ADDS).map(|at| write(update(&[newcomer(at)], &[]))).sum();
     sent as f64 / ADDS as f64 / 2.0
+}
+
+/// Bytes that all three nodes send for a write that all acknowledge.
+fn sent_by(cluster: &mut Cluster, mut request: Request) -> u64 {
+    if let Request::Write { options, .. } = &mut request {
+        options.w = Some(Quorum::All);
+    }
+    let reply = cluster.ask(0, request);
+    assert!(matches!(reply, Reply::Written(_)), "{reply:?}");
+    std::mem::take(&mut cluster.sent_bytes)
 }
 
 /// Requests that make a set of `size` members.

@@ -4,6 +4,7 @@
 mod explain;
 mod quorum;
 mod read;
+mod scores;
 mod silence;
 mod write;
 

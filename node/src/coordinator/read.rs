@@ -5,6 +5,7 @@
 //! for.
 
 use super::quorum::ReadNeeds;
+use super::scores::{self, Listed};
 use super::write::Doing;
 use crate::cluster::View;
 use crate::config::Resolve;
@@ -24,6 +25,8 @@ pub(super) struct Read {
     pub(super) object: ObjectId,
     pub(super) deadline_us: u64,
     query: ReadQuery,
+    /// Of a page by score, what replicas that differ listed; `query` then asks for the members.
+    listed: Option<Listed>,
     needs: ReadNeeds,
     resolve: Resolve,
     list: PreferenceList,
@@ -98,6 +101,7 @@ impl Read {
             object,
             deadline_us,
             query,
+            listed: None,
             needs,
             resolve,
             list,
@@ -154,6 +158,12 @@ impl Read {
     ) -> Option<Outcome> {
         let asked = self.asked.get_mut(&from)?;
         match outcome {
+            // A list that comes after the members on it were asked for is late.
+            Ok(Answer { state: Some(state), .. })
+                if self.listed.as_ref().is_some_and(|listed| !listed.is_of(&state)) =>
+            {
+                return None;
+            }
             // A digest that comes after the state was asked for is late.
             Ok(answer) if answer.state.is_some() || asked.digest_only => {
                 asked.waiting = false;
@@ -209,10 +219,26 @@ impl Read {
                 self.ask(node, false, op, doing);
             }
         }
-        if waiting {
+        if waiting || (diverged && self.ask_for_listed(op, doing)) {
             return None;
         }
         Some(self.finish(diverged, doing))
+    }
+
+    /// Of a page by score on which replicas differ, asks each of them for all members that any
+    /// of them listed; whether there was something to ask.
+    fn ask_for_listed(&mut self, op: OpId, doing: &mut Doing) -> bool {
+        let ReadQuery::Scores(query) = &self.query else { return false };
+        let lists = self.valid().filter_map(|(_, a)| Some((a.state.as_ref()?, a.more)));
+        let listed = Listed::new(query, lists);
+        let nodes: Vec<NodeId> = self.valid().map(|(node, _)| *node).collect();
+        self.query = ReadQuery::Members(listed.members());
+        self.listed = Some(listed);
+        for node in nodes {
+            self.asked.remove(&node);
+            self.ask(node, false, op, doing);
+        }
+        true
     }
 
     fn too_few(&self) -> Outcome {
@@ -255,7 +281,11 @@ impl Read {
         if expired {
             (object, more, count) = (object.hidden(), false, 0);
         }
-        let (present, next) = presence(&object, &self.query, count, more, diverged);
+        let (mut present, mut next) = presence(&object, &self.query, count, more, diverged);
+        if let Some(listed) = self.listed.as_ref().filter(|_| !expired) {
+            next = listed.trim(&mut object);
+            present &= !listed.is_whole() || object.is_present();
+        }
         let result = ReadResult {
             object,
             present,
@@ -311,7 +341,7 @@ fn merge(states: &[&Answer], query: &ReadQuery, tag: crate::crdt::TypeTag) -> (O
         more |= trim(&mut merged, *limit as usize);
         return (merged, more);
     }
-    more = false;
+    more &= matches!(query, ReadQuery::Scores(_));
     (join_all(parts, tag), more)
 }
 
@@ -367,6 +397,8 @@ fn presence(
     match query {
         ReadQuery::Member(_) => (any, None),
         ReadQuery::Whole => (any, None),
+        ReadQuery::Scores(query) => (any || count > 0, scores::next_of(object, query, more)),
+        ReadQuery::Members(_) => (any || count > 0, None),
         ReadQuery::Page { after, prefix, .. } => {
             let last = || rows.present().next_back().map(|(key, _)| key.clone());
             let next = page_end(object).or_else(last).filter(|_| more);

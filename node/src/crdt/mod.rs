@@ -34,7 +34,7 @@ pub use kv::{Kv, KvOp, Sibling};
 pub use map::{Map, MapOp};
 pub use object::{Object, ObjectId, TypeTag};
 pub use op::{Needs, ObjectOp};
-pub use row::{Leaf, Row};
+pub use row::{Leaf, Real, Row};
 pub use rows::Rows;
 pub use rwset::RwSet;
 pub use set::{Set, SetOp};
@@ -84,6 +84,8 @@ pub struct SeenContext {
     pub dots: CausalContext,
     /// For counters, the tallies it has seen: a reset removes amounts, which dots do not tell.
     pub tallies: BTreeMap<Dot, counter::Tally>,
+    /// For sorted sets, the totals it has seen, by the dot that began the run.
+    pub reals: BTreeMap<Dot, row::Base>,
 }
 
 impl SeenContext {
@@ -95,11 +97,13 @@ impl SeenContext {
     /// Whether it is one that a read can have given: canonical, with every tally inside. A decoded
     /// one is checked before use.
     pub fn is_canonical(&self) -> bool {
+        let has = |run: &Dot, last: u64| {
+            let last = Dot { actor: run.actor, counter: last };
+            0 < run.counter && run.counter <= last.counter && self.dots.contains(last)
+        };
         self.dots.is_canonical()
-            && self.tallies.iter().all(|(run, tally)| {
-                let last = Dot { actor: run.actor, counter: tally.last };
-                0 < run.counter && run.counter <= tally.last && self.dots.contains(last)
-            })
+            && self.tallies.iter().all(|(run, tally)| has(run, tally.last))
+            && self.reals.iter().all(|(run, base)| has(run, base.last) && base.is_real())
     }
 }
 

@@ -231,7 +231,8 @@ impl Object {
             Object::Counter(counter) => counter.tallies().clone(),
             _ => self.rows().map(Rows::tallies).unwrap_or_default(),
         };
-        SeenContext { dots: self.context().clone(), tallies }
+        let reals = self.rows().map(Rows::reals).unwrap_or_default();
+        SeenContext { dots: self.context().clone(), tallies, reals }
     }
 
     /// See [`DeltaType::delta`].

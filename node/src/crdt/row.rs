@@ -89,6 +89,13 @@ pub struct Base {
     pub amount: Amount,
 }
 
+impl Base {
+    /// Whether it is a sum of real numbers in its one form.
+    pub(crate) fn is_real(&self) -> bool {
+        matches!(self.amount, Amount::Real(real) if real.is_canonical())
+    }
+}
+
 /// A row. One that says nothing is not stored.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct Row {
@@ -155,14 +162,15 @@ impl Row {
     }
 
     /// The sum of the live totals of real numbers, without what removals observed, added up in
-    /// the order of their dots.
+    /// the order of their runs. Each step stops at the largest finite number.
     pub fn real_total(&self) -> f64 {
+        let finite = |sum: f64| sum.clamp(f64::MIN, f64::MAX);
         self.totals().fold(0.0, |sum, (amount, base)| {
             let part = |amount: Option<Amount>| match amount {
                 Some(Amount::Real(real)) => real.get(),
                 _ => 0.0,
             };
-            sum + (part(Some(amount)) - part(base))
+            finite(sum + finite(part(Some(amount)) - part(base)))
         })
     }
 

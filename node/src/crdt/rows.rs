@@ -153,6 +153,15 @@ impl Rows {
         if tallies.len() > TALLIES_MAX { BTreeMap::new() } else { tallies }
     }
 
+    /// The same of real numbers.
+    pub fn reals(&self) -> BTreeMap<Dot, Base> {
+        let totals =
+            self.rows.values().flat_map(|row| row.live.keys().filter_map(|dot| row.total_of(dot)));
+        let real = |(_, base): &(Dot, Base)| matches!(base.amount, Amount::Real(_));
+        let reals: BTreeMap<_, _> = totals.filter(real).take(TALLIES_MAX + 1).collect();
+        if reals.len() > TALLIES_MAX { BTreeMap::new() } else { reals }
+    }
+
     /// What of the row neither a clear nor a waiting removal covers.
     pub fn visible(&self, key: &[u8], row: &Row) -> Row {
         let under = self.deferred_under.iter().filter(|(prefix, _)| key.starts_with(prefix));
@@ -437,6 +446,9 @@ fn observed_totals(row: &Row, seen: &SeenContext) -> BTreeMap<Dot, Base> {
         let (run, total) = row.total_of(dot)?;
         if seen.has(*dot) {
             return Some((run, total));
+        }
+        if let Some(base) = seen.reals.get(&run) {
+            return Some((run, *base));
         }
         let tally = seen.tallies.get(&run)?;
         Some((run, Base { last: tally.last, amount: Amount::of_tally(tally) }))

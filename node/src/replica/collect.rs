@@ -7,24 +7,28 @@
 use super::Replica;
 use super::keys::{META_COLLECT, object_key, parse_object_key, prefix_end};
 use super::rows::{self, RowRange};
+use super::scores;
 use crate::cluster::View;
 use crate::config::Mutant;
-use crate::crdt::{Object, ObjectId};
+use crate::crdt::{Object, ObjectId, TypeTag};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
 use std::ops::Bound;
 
-/// Rows deleted in one step.
+/// Rows looked at in one step.
 const STEP_ROWS: usize = 256;
+
+/// How far collection of one object came: whether at the scores, and the last key looked at.
+type Cursor = (bool, Vec<u8>);
 /// After a step that failed, as on a full disk, the next one follows so much later, µs.
 const RETRY_US: u64 = 1_000_000;
 
 impl<S: Store> Replica<S> {
     /// Notes that the object has something to collect.
     pub(super) fn queue_collection(&mut self, object: &ObjectId, batch: &mut Batch) {
-        batch.put(Family::Meta, queue_key(object), codec::encode(&Vec::<u8>::new()));
+        batch.put(Family::Meta, queue_key(object), codec::encode(&Cursor::default()));
         self.collecting = true;
     }
 
@@ -52,13 +56,13 @@ impl<S: Store> Replica<S> {
         let mut found = None;
         let end = prefix_end(META_COLLECT);
         self.store.scan(Family::Meta, META_COLLECT, end.as_deref(), &mut |key, value| {
-            found = Some((key.to_vec(), codec::decode::<Vec<u8>>(value).unwrap_or_default()));
+            found = Some((key.to_vec(), codec::decode::<Cursor>(value).unwrap_or_default()));
             Visit::Stop
         })?;
-        let Some((key, after)) = found else { return Ok(false) };
+        let Some((key, cursor)) = found else { return Ok(false) };
         let mut batch = Batch::default();
         match parse_object_key(&key[META_COLLECT.len()..]) {
-            Some((object, _)) => self.collect_object(view, &object, after, &mut batch)?,
+            Some((object, _)) => self.collect_object(view, &object, cursor, &mut batch)?,
             None => batch.delete(Family::Meta, key),
         }
         let rows = batch.changes.iter().filter(|change| change.family == Family::Rows).count();
@@ -71,7 +75,7 @@ impl<S: Store> Replica<S> {
         &mut self,
         view: &View,
         object: &ObjectId,
-        after: Vec<u8>,
+        cursor: Cursor,
         batch: &mut Batch,
     ) -> Result<(), StoreError> {
         let unowned = !view.owns(object);
@@ -96,7 +100,7 @@ impl<S: Store> Replica<S> {
             batch.delete(Family::Meta, queue_key(object));
             return Ok(());
         }
-        let next = self.collect_rows(object, &header.object, unowned, &after, batch)?;
+        let next = self.collect_from(object, &header.object, unowned, cursor, batch)?;
         match next {
             Some(next) => batch.put(Family::Meta, queue_key(object), codec::encode(&next)),
             None => {
@@ -112,6 +116,28 @@ impl<S: Store> Replica<S> {
             }
         }
         Ok(())
+    }
+
+    /// Collects rows, and of a sorted set then scores: where to go on.
+    fn collect_from(
+        &self,
+        object: &ObjectId,
+        state: &Object,
+        all: bool,
+        (at_scores, after): Cursor,
+        batch: &mut Batch,
+    ) -> Result<Option<Cursor>, StoreError> {
+        if !at_scores {
+            if let Some(next) = self.collect_rows(object, state, all, &after, batch)? {
+                return Ok(Some((false, next)));
+            }
+            let has_scores = object.tag == TypeTag::Zset;
+            return Ok(has_scores.then(|| (true, Vec::new())));
+        }
+        let Some(head) = state.rows() else { return Ok(None) };
+        let step = (all, &after[..], STEP_ROWS);
+        let next = scores::collect(&self.store, object, head, step, batch)?;
+        Ok(next.map(|next| (true, next)))
     }
 
     /// Deletes rows after `after` that nobody can see, or all of them; where to go on.

@@ -211,10 +211,13 @@ impl<S: Store> Replica<S> {
 
     fn delete_rows(&self, key: &[u8], batch: &mut Batch) -> Result<(), StoreError> {
         let end = prefix_end(key);
-        self.store.scan(Family::Rows, key, end.as_deref(), &mut |row, _| {
-            batch.delete(Family::Rows, row.to_vec());
-            Visit::Next
-        })
+        for family in [Family::Rows, Family::Scores] {
+            self.store.scan(family, key, end.as_deref(), &mut |row, _| {
+                batch.delete(family, row.to_vec());
+                Visit::Next
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes what is held ready for `delta`, and gives it as it is then.

@@ -144,6 +144,10 @@ impl<S: Store> Replica<S> {
             batch.delete(Family::Rows, key.to_vec());
             Visit::Next
         })?;
+        self.store.scan(Family::Scores, &base, end.as_deref(), &mut |key, _| {
+            batch.delete(Family::Scores, key.to_vec());
+            Visit::Next
+        })?;
         self.commit(batch)?;
         self.mending.damaged.remove(object);
         // Dots of this actor may have been known here alone: none of them is given out again.

@@ -17,6 +17,7 @@ mod pages;
 mod read;
 mod rights;
 mod rows;
+mod scores;
 mod trees;
 
 pub use hints::owed_dots;

@@ -2,6 +2,7 @@
 
 use super::Replica;
 use super::rows::{self, RowRange};
+use super::scores;
 use crate::cluster::View;
 use crate::crdt::expiry::bucket_of;
 use crate::crdt::rows::Covers;
@@ -56,12 +57,12 @@ impl<S: Store> Replica<S> {
             return Ok(answer);
         };
         let part = match query {
-            ReadQuery::Member(key) => {
-                // The row is there also when empty: the answer speaks for this one alone.
-                let mut part = head.header();
-                let row = rows::load_row(&self.store, object, head, key)?;
-                part.rows.insert(key.clone(), row);
-                part.covers = Covers::Rows;
+            ReadQuery::Member(key) => self.row_part(object, head, std::slice::from_ref(key))?,
+            ReadQuery::Members(keys) => self.row_part(object, head, keys)?,
+            ReadQuery::Scores(query) => {
+                let limit = query.limit.clamp(1, LIMIT_MAX) as usize;
+                let (part, more) = scores::page(&self.store, object, head, query, limit)?;
+                answer.more = more;
                 part
             }
             ReadQuery::Page { after, prefix, limit } => {
@@ -78,6 +79,21 @@ impl<S: Store> Replica<S> {
         };
         answer.state = Some(Object::with_rows(object.tag, part));
         Ok(answer)
+    }
+
+    /// These rows. They are there also when empty: the answer speaks for these alone.
+    fn row_part(
+        &self,
+        object: &ObjectId,
+        head: &Rows,
+        keys: &[Vec<u8>],
+    ) -> Result<Rows, StoreError> {
+        let mut part = Rows { covers: Covers::Rows, ..head.header() };
+        for key in keys {
+            let row = rows::load_row(&self.store, object, head, key)?;
+            part.rows.insert(key.clone(), row);
+        }
+        Ok(part)
     }
 
     /// A page of rows behind `after` with that prefix, and whether there are more.
@@ -159,6 +175,11 @@ fn nothing_of(tag: TypeTag, query: &ReadQuery) -> Object {
                 rows.rows.insert(key.clone(), Row::default());
                 rows.covers = Covers::Rows;
             }
+            ReadQuery::Members(keys) => {
+                rows.rows = keys.iter().map(|key| (key.clone(), Row::default())).collect();
+                rows.covers = Covers::Rows;
+            }
+            ReadQuery::Scores(_) => rows.covers = Covers::Rows,
             ReadQuery::Page { after, .. } => {
                 rows.covers = Covers::Range { after: after.clone(), upto: None };
             }

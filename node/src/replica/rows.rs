@@ -5,6 +5,7 @@
 //! equal states have byte-equal headers, so a digest needs no scan.
 
 use super::keys::object_key;
+use super::scores;
 use crate::crdt::rows::Covers;
 use crate::crdt::{Actor, Needs, Object, ObjectId, Row, Rows};
 use crate::store::{Batch, Family, Store, StoreError, Visit};
@@ -397,6 +398,7 @@ impl<S: Store> RowsOf<'_, S> {
             return;
         }
         self.summary.replace(key, old, new);
+        scores::replace(self.object, key, old, new, self.batch);
         let at = [&object_key(self.object)[..], key].concat();
         match new.is_empty() {
             true => self.batch.delete(Family::Rows, at),

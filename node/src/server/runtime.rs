@@ -33,6 +33,7 @@ const WAITING_MAX: usize = 4_096;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// What the core's thread is asked to do.
+#[allow(clippy::large_enum_variant)] // One at a time, and taken apart at once.
 pub enum Job {
     /// Answer a client.
     Client {

@@ -181,6 +181,22 @@ impl Store for AsSynced<'_> {
         Ok(())
     }
 
+    fn scan_back(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        let mut rows = Vec::new();
+        self.scan(family, from, until, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Visit::Next
+        })?;
+        let _ = rows.iter().rev().find(|(key, value)| visit(key, value) == Visit::Stop);
+        Ok(())
+    }
+
     fn write(&mut self, _batch: Batch) -> Result<Lsn, StoreError> {
         Err(StoreError::Failed("what a crash would leave can only be read".into()))
     }
@@ -204,6 +220,26 @@ impl Store for MemoryStore {
         let until = until.map_or(Bound::Unbounded, Bound::Excluded);
         let range = (Bound::Included(from), until);
         for (key, value) in self.tables[family as usize].rows.range::<[u8], _>(range) {
+            if visit(key, value) == Visit::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_back(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        if until.is_some_and(|until| until <= from) {
+            return Ok(());
+        }
+        let until = until.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (Bound::Included(from), until);
+        for (key, value) in self.tables[family as usize].rows.range::<[u8], _>(range).rev() {
             if visit(key, value) == Visit::Stop {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Where rows live: ordered bytes in four families, written in atomic batches.
+//! Where rows live: ordered bytes in five families, written in atomic batches.
 //!
 //! A batch is readable when [`Store::write`] returns and durable when the shell has synced its
 //! [`Lsn`] and told the core so. Nothing here waits for a disk on behalf of a caller.
@@ -20,11 +20,15 @@ pub enum Family {
     Hints,
     /// The layout, bucket properties, the node's own state.
     Meta,
+    /// Members of sorted sets in the order of their scores: keys without values, derived from
+    /// the rows.
+    Scores,
 }
 
 impl Family {
     /// All families, in a fixed order.
-    pub const ALL: [Family; 4] = [Family::Headers, Family::Rows, Family::Hints, Family::Meta];
+    pub const ALL: [Family; 5] =
+        [Family::Headers, Family::Rows, Family::Hints, Family::Meta, Family::Scores];
 
     /// Its name on disk and in metrics.
     pub fn name(self) -> &'static str {
@@ -33,6 +37,7 @@ impl Family {
             Family::Rows => "rows",
             Family::Hints => "hints",
             Family::Meta => "meta",
+            Family::Scores => "scores",
         }
     }
 }
@@ -113,6 +118,18 @@ pub trait Store {
     /// # Errors
     /// The rows could not be read; some may have been visited.
     fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError>;
+
+    /// As [`Store::scan`], from the last row to the first.
+    ///
+    /// # Errors
+    /// As there.
+    fn scan_back(
         &self,
         family: Family,
         from: &[u8],

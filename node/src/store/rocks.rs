@@ -174,6 +174,33 @@ impl Store for RocksStore {
         rows.status().map_err(|e| failure(&e))
     }
 
+    fn scan_back(
+        &self,
+        family: Family,
+        from: &[u8],
+        until: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        if until.is_some_and(|until| until <= from) {
+            return Ok(());
+        }
+        let mut read = ReadOptions::default();
+        read.set_iterate_lower_bound(from);
+        if let Some(until) = until {
+            read.set_iterate_upper_bound(until);
+        }
+        let family = self.shared.family(family)?;
+        let mut rows = self.shared.db.raw_iterator_cf_opt(family, read);
+        rows.seek_to_last();
+        while let Some((key, value)) = rows.item() {
+            if visit(key, value) == Visit::Stop {
+                return Ok(());
+            }
+            rows.prev();
+        }
+        rows.status().map_err(|e| failure(&e))
+    }
+
     fn write(&mut self, batch: Batch) -> Result<Lsn, StoreError> {
         self.shared.check_fence()?;
         let is_little = |change: &Change| change.value.is_none() || change.family == Family::Meta;

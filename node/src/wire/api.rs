@@ -3,7 +3,7 @@
 use crate::cluster::Member;
 use crate::config::BucketProps;
 pub use crate::config::Quorum;
-use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, SeenContext, Ttl};
+use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, Real, SeenContext, Ttl};
 use crate::placement::{Layout, LayoutId};
 use crate::wire::peer::ReplicaReport;
 use thiserror::Error;
@@ -117,6 +117,26 @@ pub enum ReadQuery {
         /// At most so many, 0 to 1,000. 0 reads the context alone.
         limit: u32,
     },
+    /// Members of a sorted set by score.
+    Scores(ByScore),
+    /// These rows of a collection, present or not.
+    Members(Vec<Vec<u8>>),
+}
+
+/// Members of a sorted set in the order of their scores, those of one score in that of their
+/// bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, bincode::Encode, bincode::Decode)]
+pub struct ByScore {
+    /// Only those with this score or more.
+    pub min: Option<Real>,
+    /// Only those with this score or less.
+    pub max: Option<Real>,
+    /// Only those behind this place, see [`crate::crdt::zset::place`].
+    pub after: Option<Vec<u8>>,
+    /// From the highest score to the lowest.
+    pub desc: bool,
+    /// At most so many, 1 to 1,000.
+    pub limit: u32,
 }
 
 /// Who has acknowledged a write.

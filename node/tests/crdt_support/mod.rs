@@ -8,6 +8,7 @@
 
 pub mod spec;
 pub mod spec_map;
+pub mod spec_zset;
 
 use bincode::{Decode, Encode};
 use proptest::prelude::*;

@@ -210,7 +210,8 @@ impl Fake {
 fn page(state: &Object, query: &ReadQuery) -> (Object, Option<Vec<u8>>) {
     let Object::Set(set) = state else { return (state.clone(), None) };
     let wanted = |member: &Vec<u8>| match query {
-        ReadQuery::Whole => true,
+        ReadQuery::Whole | ReadQuery::Scores(_) => true,
+        ReadQuery::Members(some) => some.contains(member),
         ReadQuery::Member(one) => member == one,
         ReadQuery::Page { after, prefix, .. } => {
             member.starts_with(prefix) && after.as_ref().is_none_or(|after| after < member)

@@ -15,6 +15,7 @@ macro_rules! conforms {
             an_empty_batch_has_its_place_in_the_order
             a_scan_visits_its_range_in_the_order_of_keys
             a_scan_of_an_empty_or_reversed_range_visits_nothing
+            a_scan_back_visits_what_a_scan_visits_in_reverse
             a_scan_stops_when_it_is_told_to
             keys_may_hold_any_byte
             an_empty_value_is_a_row
@@ -120,6 +121,28 @@ pub fn a_scan_of_an_empty_or_reversed_range_visits_nothing<S: Subject>() {
         assert_eq!(rows(subject.store(), Rows, from, Some(until)), Ok(vec![]));
     }
     assert_eq!(rows(subject.store(), Rows, b"c", None), Ok(vec![]));
+}
+
+pub fn a_scan_back_visits_what_a_scan_visits_in_reverse<S: Subject>() {
+    let mut subject = S::fresh();
+    let keys: [&[u8]; 6] = [b"", b"a", b"a\0", b"b", b"\xff", b"\xff\xff"];
+    keys.iter().for_each(|key| put(&mut subject, Rows, key, key));
+    put(&mut subject, Hints, b"aa", b"of another family");
+    for from in keys {
+        for until in keys.into_iter().map(Some).chain([None]) {
+            let mut forward = rows(subject.store(), Rows, from, until).unwrap();
+            forward.reverse();
+            for stop in 1..=keys.len() {
+                let mut back = Vec::new();
+                let scanned = subject.store().scan_back(Rows, from, until, &mut |key, value| {
+                    back.push((key.to_vec(), value.to_vec()));
+                    if back.len() == stop { Visit::Stop } else { Visit::Next }
+                });
+                assert_eq!(scanned, Ok(()));
+                assert_eq!(back, forward[..stop.min(forward.len())]);
+            }
+        }
+    }
 }
 
 pub fn a_scan_stops_when_it_is_told_to<S: Subject>() {

@@ -14,6 +14,7 @@ pub mod reads_agree;
 pub mod reads_counted;
 pub mod removed_stays_removed;
 pub mod replicas_equal;
+pub mod scores_exact;
 pub mod views_agree;
 
 use crate::history::{History, Record};
@@ -134,6 +135,7 @@ pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     acked_writes_survive::check(evidence, findings);
     removed_stays_removed::check(evidence, findings);
     counters_exact::check(evidence, findings);
+    scores_exact::check(evidence, findings);
     nothing_invented::check(evidence, findings);
     never_below_zero::check(evidence, findings);
 }

@@ -6,7 +6,7 @@
 use super::{Evidence, Findings};
 use crate::history::{Action, Record};
 use starling_node::cluster::BUCKETS;
-use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, SetOp};
+use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, SetOp, ZsetOp};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "nothing_invented";
@@ -63,6 +63,9 @@ fn elements_of(op: &ObjectOp) -> Elements {
         ObjectOp::Set(SetOp::Update { add, .. }) | ObjectOp::RwSet(SetOp::Update { add, .. }) => {
             add.clone()
         }
+        ObjectOp::Zset(ZsetOp::Update { add, increment, .. }) => {
+            add.keys().chain(increment.keys()).cloned().collect()
+        }
         _ => Elements::new(),
     }
 }
@@ -72,6 +75,7 @@ fn elements_in(state: &Object) -> Elements {
         Object::Kv(kv) => kv.siblings().map(|(_, sibling)| sibling.value.clone()).collect(),
         Object::Set(set) => set.members().map(|(member, _)| member.clone()).collect(),
         Object::RwSet(set) => set.members().map(|(member, _)| member.clone()).collect(),
+        Object::Zset(set) => set.scores().map(|(member, _)| member.clone()).collect(),
         _ => Elements::new(),
     }
 }

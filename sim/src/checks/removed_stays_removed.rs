@@ -5,7 +5,9 @@
 
 use super::{Evidence, Findings};
 use crate::history::Record;
-use starling_node::crdt::{CausalContext, KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
+use starling_node::crdt::{
+    CausalContext, KvOp, Object, ObjectId, ObjectOp, Observed, SetOp, ZsetOp,
+};
 use std::collections::BTreeSet;
 
 const NAME: &str = "removed_stays_removed";
@@ -32,6 +34,9 @@ fn added(record: &Record) -> Vec<&Vec<u8>> {
     match record.possible_write() {
         Some(ObjectOp::Kv(KvOp::Put { value, .. })) => vec![value],
         Some(ObjectOp::Set(SetOp::Update { add, .. })) => add.iter().collect(),
+        Some(ObjectOp::Zset(ZsetOp::Update { add, increment, .. })) => {
+            add.keys().chain(increment.keys()).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -61,6 +66,10 @@ fn removes<'a>(record: &'a Record, element: &Vec<u8>) -> Option<&'a CausalContex
         ObjectOp::Set(SetOp::Update { remove, observed, .. }) if remove.contains(element) => {
             observed
         }
+        ObjectOp::Zset(ZsetOp::Delete { observed }) => observed,
+        ObjectOp::Zset(ZsetOp::Update { remove, observed, .. }) if remove.contains(element) => {
+            observed
+        }
         _ => return None,
     };
     match observed {
@@ -73,6 +82,7 @@ fn shows(state: &Object, element: &[u8]) -> bool {
     match state {
         Object::Kv(kv) => kv.siblings().any(|(_, sibling)| sibling.value == element),
         Object::Set(set) => set.members().any(|(member, _)| member == element),
+        Object::Zset(set) => set.scores().any(|(member, _)| member == element),
         _ => false,
     }
 }

@@ -11,6 +11,7 @@ mod options;
 mod paced;
 mod rwset;
 mod set;
+mod zset;
 
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
@@ -115,6 +116,7 @@ impl Workload {
             0..35 => kv::next(self, client),
             35..60 => counter::next(self, client),
             60..92 => set::next(self, client),
+            96 => zset::next(self, client),
             97 => rwset::next(self, client),
             98.. => bounded::next(self, client),
             _ => flag::next(self, client),

@@ -84,7 +84,7 @@ impl World {
             let object = match family {
                 Family::Headers | Family::Rows => starling_node::replica::object_of_key(&key),
                 // A hint mark is no copy: the stand-in's rows are.
-                Family::Hints | Family::Meta => continue,
+                Family::Hints | Family::Meta | Family::Scores => continue,
             };
             if let Some(object) = object {
                 self.after_damage(node, Some(&object));
@@ -140,8 +140,9 @@ impl World {
             let holds = |(copy, owed): &(Object, Option<CausalContext>)| {
                 known.is_subset(copy.context()) && kept(owed) && !(removal && live(copy))
             };
-            // What a counter's removal took off is not told by live dots.
-            let untold = removal && object.tag == TypeTag::Counter;
+            // What a removal took off totals is not told by live dots.
+            let totalled = matches!(object.tag, TypeTag::Counter | TypeTag::Zset);
+            let untold = removal && totalled;
             if untold || !copies.iter().any(holds) {
                 lost.push(place);
             }

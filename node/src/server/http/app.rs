@@ -12,6 +12,7 @@ use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
 use super::{
     boundedcounter, bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status,
+    zset,
 };
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
@@ -137,6 +138,10 @@ impl<B: Backend> App<B> {
             Call::BoundedGet => boundedcounter::get(exchange).await,
             Call::BoundedPost => boundedcounter::post(exchange).await,
             Call::BoundedDelete => exchange.delete(TypeTag::Bounded).await,
+            Call::ZsetGet => zset::get(exchange).await,
+            Call::ZsetPost => zset::post(exchange).await,
+            Call::ZsetDelete => exchange.delete(TypeTag::Zset).await,
+            Call::ZsetMember => zset::member(exchange).await,
             Call::BucketGet => bucket::get(exchange).await,
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,
@@ -236,7 +241,7 @@ impl<B: Backend> Exchange<'_, B> {
 
     /// What the client has seen after a read, sealed; `None` when there is nothing to have seen.
     pub fn sealed(&self, object: &ObjectId, seen: &SeenContext) -> Option<String> {
-        let is_empty = seen.dots.is_empty() && seen.tallies.is_empty();
+        let is_empty = seen.dots.is_empty() && seen.tallies.is_empty() && seen.reals.is_empty();
         (!is_empty).then(|| self.app.sealer.seal(object, seen))
     }
 

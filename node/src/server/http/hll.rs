@@ -30,10 +30,10 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
     let Object::Hll(hll) = &read.object else {
         return Err(Problem::new(Code::Internal, "the node's reply is of another type"));
     };
-    match hll.value() {
-        Some(estimate) => Ok(exchange.present(&object, &read, json!({ "estimate": estimate }))),
-        None => Ok(exchange.absent(&object, &read)),
+    if hll.value().is_none() {
+        return Ok(exchange.absent(&object, &read));
     }
+    Ok(exchange.present(&object, &read, json!({ "estimate": hll.estimate() })))
 }
 
 /// `POST`: counts elements.

@@ -33,6 +33,7 @@ mod schemas;
 mod set;
 mod status;
 mod why;
+mod zset;
 
 pub use backend::Backend;
 pub use limits::Limits;

@@ -15,6 +15,7 @@ use super::problem::Code;
 use super::router::{Call, ROUTES, Route};
 use super::schemas;
 use super::set::SetUpdate;
+use super::zset::{Increment, Scored, ZsetUpdate};
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathsBuilder,
 };
@@ -48,6 +49,9 @@ pub fn document() -> OpenApi {
         .schema_from::<BoundedCounterUpdate>()
         .schema_from::<HllUpdate>()
         .schema_from::<ExpiryUpdate>()
+        .schema_from::<ZsetUpdate>()
+        .schema_from::<Scored>()
+        .schema_from::<Increment>()
         .schema_from::<ClusterApply>();
     for (name, schema) in schemas::all() {
         components = components.schema(name, schema);
@@ -124,9 +128,24 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             all.push(query("after", "Only what comes after this field, or where `next` says."));
             all.push(query("prefix", "Only fields whose names begin so."));
         }
+        Call::ZsetGet => all.extend(zset_page()),
         _ => {}
     }
     all
+}
+
+fn zset_page() -> Vec<Parameter> {
+    let limit = format!("Members on the page, 1 to {MEMBERS_MAX}, {PAGE_DEFAULT} if left out.");
+    let all = [
+        ("order", "`score`, the default, or `member`."),
+        ("limit", &limit),
+        ("after", "What the last page gave as `next`; by member also any member."),
+        ("min", "By score: only this score or more, a number or -inf."),
+        ("max", "By score: only this score or less, a number or +inf."),
+        ("desc", "By score: `true` begins with the highest."),
+        ("prefix", "By member: only members that begin so."),
+    ];
+    all.map(|(name, help)| query(name, help)).into()
 }
 
 fn query(name: &str, help: &str) -> Parameter {
@@ -181,6 +200,7 @@ fn request_body(call: Call) -> Option<RequestBody> {
         Call::BoundedPost => (JSON, reference("BoundedCounterUpdate"), Required::True),
         Call::HllPost => (JSON, reference("HllUpdate"), Required::True),
         Call::ExpiryPut => (JSON, reference("ExpiryUpdate"), Required::True),
+        Call::ZsetPost => (JSON, reference("ZsetUpdate"), Required::True),
         Call::BucketPut => (JSON, reference("Bucket"), Required::True),
         Call::ClusterApply => (JSON, reference("ClusterApply"), Required::False),
         _ => return None,
@@ -207,6 +227,9 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::HllGet => ok("Hll"),
         Call::MapGet => ok("MapPage"),
         Call::MapPost | Call::MapDelete => ok("Written"),
+        Call::ZsetGet => ok("ZsetPage"),
+        Call::ZsetMember => ok("ZsetMember"),
+        Call::ZsetPost | Call::ZsetDelete => ok("Written"),
         Call::CounterGet => ok("Counter"),
         Call::CounterPost => ok("CounterWritten"),
         Call::SetGet | Call::RwSetGet => ok("SetPage"),

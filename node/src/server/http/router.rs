@@ -71,6 +71,10 @@ routes! {
     BoundedGet "GET" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_get" "Read a bounded counter.";
     BoundedPost "POST" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_update" "Increment, or decrement by rights; never below 0.";
     BoundedDelete "DELETE" "/v1/boundedcounters/{bucket}/{key}" "boundedcounter_delete" "Refused: removal would break the bound.";
+    ZsetGet "GET" "/v1/zsets/{bucket}/{key}" "zset_get" "Read a page of a sorted set, by score or by member.";
+    ZsetPost "POST" "/v1/zsets/{bucket}/{key}" "zset_update" "Set scores, add to scores and remove members.";
+    ZsetDelete "DELETE" "/v1/zsets/{bucket}/{key}" "zset_delete" "Remove a sorted set as far as observed.";
+    ZsetMember "GET" "/v1/zsets/{bucket}/{key}/{member}" "zset_member" "Read a member's score.";
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
@@ -171,6 +175,7 @@ fn unmatched(path: &str) -> Problem {
         "dwflags",
         "hlls",
         "maps",
+        "zsets",
         "boundedcounters",
         "buckets",
         "cluster",

@@ -82,6 +82,8 @@ fn data() -> Vec<(&'static str, Value)> {
                 "expires_at": { "type": ["string", "null"] }, "context": string, "acks": acks,
             })),
         ),
+        ("ZsetPage", zset_page()),
+        ("ZsetMember", object(scored())),
         ("Hll", object(json!({ "estimate": count, "context": string }))),
         ("Flag", object(json!({ "enabled": boolean, "context": string }))),
         ("FlagWritten", object(json!({ "enabled": boolean, "context": string, "acks": acks }))),
@@ -98,6 +100,22 @@ fn map_page() -> Value {
         "value": { "type": "object" },
         "kinds": kinds,
         "next": { "type": ["string", "null"] },
+        "context": { "type": "string" },
+    }))
+}
+
+fn scored() -> Value {
+    json!({ "member": reference("Member"), "score": { "type": "number", "format": "double" } })
+}
+
+fn zset_page() -> Value {
+    object(json!({
+        "members": list(object(scored())),
+        "count": { "type": "integer", "minimum": 0 },
+        "next": {
+            "description": "By score opaque text, by member the last member.",
+            "oneOf": [reference("Member"), { "type": "null" }],
+        },
         "context": { "type": "string" },
     }))
 }

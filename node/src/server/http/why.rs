@@ -16,7 +16,7 @@ pub fn value(object: &Object) -> Value {
         Object::Counter(counter) => tallies(counter),
         Object::Flag(flag) => votes(flag.value(), flag.votes()),
         Object::DwFlag(flag) => votes(flag.value(), flag.votes()),
-        Object::Hll(hll) => json!({ "estimate": hll.value(), "registers": rows(object, hll) }),
+        Object::Hll(hll) => json!({ "estimate": hll.estimate(), "registers": rows(object, hll) }),
         Object::Bounded(counter) => ledgers(counter),
         Object::Set(set) => rows(object, set),
         Object::RwSet(set) => rows(object, set),
