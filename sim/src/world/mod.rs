@@ -392,6 +392,8 @@ impl World {
         }
         self.findings.count("events", self.events);
         self.findings.count("virtual_us", self.now_us);
+        self.findings.count("trace_lines", self.trace.lines());
+        self.findings.count("trace_bytes", self.trace.bytes());
         let hash = self.trace.digest();
         let faults = self.plan.iter().map(ToString::to_string).collect();
         if let Err(error) = self.trace.finish() {
