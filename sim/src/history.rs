@@ -1,5 +1,7 @@
 //! What clients asked for and what they were told.
 
+pub mod file;
+
 use starling_node::crdt::{CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp};
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
 
@@ -124,6 +126,8 @@ impl Record {
 pub struct History {
     /// By place; a place names an operation.
     pub records: Vec<Record>,
+    /// Reads of each object from all owners, when all was at rest.
+    pub last: Vec<Record>,
 }
 
 impl History {

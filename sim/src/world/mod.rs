@@ -15,7 +15,7 @@ mod wires;
 use crate::checks::{self, Evidence, Findings};
 use crate::faults::{self, Conditions, Plan};
 use crate::gossip::{Datagram, Gossip, INTERVAL_US};
-use crate::history::History;
+use crate::history::{Action, History, Intent, Outcome, Record};
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::{Rng, stream};
@@ -347,11 +347,13 @@ impl World {
             let node = self.workload.pick(self.nodes.len());
             let query = checks::reads_agree::query(&object);
             let options = checks::reads_agree::options();
+            let mut invoked_us = self.now_us;
             // A node may take another one for dead for a moment; the next try finds it.
             for _ in 0..READ_TRIES {
                 let (query, options) = (query.clone(), options.clone());
                 let request = Request::Read { object: object.clone(), query, options };
                 self.harness_reply = None;
+                invoked_us = self.now_us;
                 self.ask_harness(node, request);
                 let until_us = self.now_us + 2_000_000;
                 while self.harness_reply.is_none() && self.now_us < until_us && !self.endless() {
@@ -364,6 +366,15 @@ impl World {
             }
             let reply = self.harness_reply.take();
             checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
+            if let Some(Reply::Read(read)) = reply {
+                let action = Action::Read(query);
+                let intent = Intent { object, action, options, impossible: false };
+                let (client, done_us) = (self.clients, self.now_us);
+                let outcome = Outcome::Read(Box::new(read));
+                let lost = false;
+                let last = Record { client, node, invoked_us, done_us, intent, outcome, lost };
+                self.history.last.push(last);
+            }
         }
     }
 
