@@ -4,6 +4,9 @@ use super::{Bucket, Latencies, Scenario};
 use crate::faults;
 use crate::workload::Paced;
 
+/// Nodes of a cluster at most.
+const NODES_MAX: usize = 300;
+
 /// The path of a field, and a sentence on what it may be.
 type Wrong = (String, String);
 
@@ -30,9 +33,9 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Wrong> {
     } else if scenario.cluster.is_none() {
         return wrong("cluster", "is missing; say its zones, or [drawn] with nodes");
     }
-    if !(3..=64).contains(&scenario.nodes()) {
+    if !(3..=NODES_MAX).contains(&scenario.nodes()) {
         let field = if drawn { "drawn.nodes" } else { "cluster.zones" };
-        return wrong(field, "a cluster has 3 to 64 nodes");
+        return wrong(field, format!("a cluster has 3 to {NODES_MAX} nodes"));
     }
     match &scenario.workload {
         Some(paced) => workload(paced)?,
