@@ -69,11 +69,13 @@ audit: ## licences, sources and advisories of all dependencies
 	@.ci/setup audit
 	@.ci/audit
 
-sim: ## the simulator over SEEDS (0..100), seeds twice, every known bug put back, what was reached
+sim: ## the simulator over SEEDS (0..100), seeds in two builds, every known bug, what was reached
 	@.ci/setup build
 	@$(SIM) sweep --seeds $(SEEDS)
 	@$(SIM) sweep --seeds 0..200 --reach | grep -Ev '^ *[0-9]+ '
 	@$(SIM) twice --seeds 0..3
+	@$(CORE) build --quiet --locked -p starling-sim --bin starling-sim
+	@$(SIM) twice --seeds 0..5 --with $(or $(CARGO_TARGET_DIR),target)/debug/starling-sim
 	@$(SIM) sweep --seeds 0..1000 --mutants
 
 chaos: ## break five real processes in every way, RUNS (1) times each; SHORT=1 for 4 faults in 90 s

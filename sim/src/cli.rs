@@ -2,6 +2,7 @@
 //! broken (with a mutant: when none was), 2 for wrong usage.
 
 mod scenario;
+mod twice;
 
 use clap::{Args, Parser, Subcommand};
 use scenario::{Run, Shrink};
@@ -15,7 +16,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use twice::Twice;
 
 /// Runs real Starling nodes under simulated faults. One seed gives one run, always.
 #[derive(Parser)]
@@ -33,7 +34,7 @@ enum What {
     Shrink(Shrink),
     /// Run many seeds on all cores; exit status 1 if a promise was broken
     Sweep(Sweep),
-    /// Run each seed in two processes and compare their traces byte for byte
+    /// Run each seed in two processes, or in two builds, and compare their traces
     Twice(Twice),
     /// Print everything that happened in a run, line by line
     Replay(Replay),
@@ -48,8 +49,8 @@ enum What {
 
 #[derive(Args, Clone)]
 struct Shape {
-    /// Nodes of the cluster
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=64))]
+    /// Nodes of the cluster, 3 to 300
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=300))]
     nodes: u16,
     /// How long faults and clients last, virtual seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -114,15 +115,6 @@ struct Sweep {
 }
 
 #[derive(Args)]
-struct Twice {
-    /// Seeds, as A..B without B
-    #[arg(long, value_parser = parse_range)]
-    seeds: Range<u64>,
-    #[command(flatten)]
-    shape: Shape,
-}
-
-#[derive(Args)]
 struct Replay {
     /// A seed, or a file that `sweep --keep` or `run --json` wrote
     run: String,
@@ -143,7 +135,7 @@ pub fn run(cli: Cli) -> io::Result<bool> {
         What::Run(args) => scenario::run(&args),
         What::Shrink(args) => scenario::shrink(&args),
         What::Sweep(args) => sweep_seeds(&args),
-        What::Twice(args) => twice(&args),
+        What::Twice(args) => twice::twice(&args),
         What::Replay(args) => replay(&args),
         What::Pbs(args) => starling_sim::pbs::run(&args),
         What::Plan(args) => starling_sim::plan::run(&args),
@@ -167,9 +159,13 @@ fn print_verdict(verdict: &Verdict) {
     }
 }
 
+/// Of this machine, as far as this process may use them.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.unwrap_or(cores);
+    let jobs = args.jobs.unwrap_or_else(cores);
     let mut all_well = true;
     for (name, params) in sweeps(args) {
         let state = args.state.as_ref().map(|folder| folder.join(format!("{name}.json")));
@@ -177,7 +173,7 @@ fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
             std::fs::create_dir_all(folder)?;
         }
         let until_found = params.mutant.is_some();
-        let plan = sweep::Plan { seeds: args.seeds.clone(), jobs, until_found, state };
+        let plan = sweep::Plan { seeds: args.seeds.clone(), jobs, until_found, state, other: None };
         let summary = sweep::sweep(&params, &plan)?;
         match args.json {
             true => println!("{}", serde_json::to_string_pretty(&summary)?),
@@ -265,48 +261,6 @@ fn checks_of(verdict: &Verdict) -> String {
     names.sort_unstable();
     names.dedup();
     names.join(", ")
-}
-
-fn twice(args: &Twice) -> io::Result<bool> {
-    let folder = tempfile::tempdir()?;
-    let mut all_equal = true;
-    let mut bytes = 0;
-    for seed in args.seeds.clone() {
-        let paths = [folder.path().join("one"), folder.path().join("two")];
-        let mut children = Vec::new();
-        for path in &paths {
-            let mut command = Command::new(std::env::current_exe()?);
-            let params = args.shape.params(seed);
-            command.args(params.command().split(' ').skip(1)).arg("--trace").arg(path);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            children.push(command.spawn()?);
-        }
-        for mut child in children {
-            child.wait()?;
-        }
-        let [one, two] = [std::fs::read(&paths[0])?, std::fs::read(&paths[1])?];
-        bytes += one.len();
-        if one.is_empty() || one != two {
-            all_equal = false;
-            println!("seed {seed}: {}", first_difference(&one, &two));
-        }
-    }
-    let runs = args.seeds.end - args.seeds.start;
-    let how = if all_equal { "byte-identical" } else { "NOT identical" };
-    println!("{runs} seeds in two processes each: traces {how}, {bytes} bytes compared");
-    Ok(all_equal)
-}
-
-fn first_difference(one: &[u8], two: &[u8]) -> String {
-    let lines = one.split(|b| *b == b'\n').zip(two.split(|b| *b == b'\n')).enumerate();
-    let found = lines.into_iter().find(|(_, (a, b))| a != b);
-    match found {
-        Some((number, (a, b))) => {
-            let text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
-            format!("line {}\n  {}\n  {}", number + 1, text(a), text(b))
-        }
-        None => format!("{} and {} bytes", one.len(), two.len()),
-    }
 }
 
 fn replay(args: &Replay) -> io::Result<bool> {

@@ -60,7 +60,6 @@ pub struct Datagram {
 struct Inbox {
     queue: VecDeque<(SocketAddr, ChitchatMessage)>,
     waker: Option<Waker>,
-    waiting: bool,
 }
 
 /// The simulated sockets: what was sent, and what waits to be received.
@@ -68,6 +67,8 @@ struct Inbox {
 struct Wire {
     sent: Vec<Datagram>,
     inboxes: BTreeMap<SocketAddr, Inbox>,
+    /// Inboxes whose readers do not wait, or have something to read.
+    restless: BTreeSet<SocketAddr>,
 }
 
 type SharedWire = Arc<Mutex<Wire>>;
@@ -102,7 +103,9 @@ struct SimSocket {
 #[async_trait]
 impl Transport for SimTransport {
     async fn open(&self, at: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
-        let before = lock(&self.wire).inboxes.insert(at, Inbox::default());
+        let mut wire = lock(&self.wire);
+        let before = wire.inboxes.insert(at, Inbox::default());
+        wire.restless.insert(at);
         if before.is_some() {
             return Err(anyhow!("{at} is in use"));
         }
@@ -121,12 +124,13 @@ impl Socket for SimSocket {
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
         std::future::poll_fn(|cx| {
             let mut wire = lock(&self.wire);
-            let inbox = wire.inboxes.get_mut(&self.at).expect("open while it is used");
+            let Wire { inboxes, restless, .. } = &mut *wire;
+            let inbox = inboxes.get_mut(&self.at).expect("open while it is used");
             match inbox.queue.pop_front() {
                 Some(received) => Poll::Ready(Ok(received)),
                 None => {
                     inbox.waker = Some(cx.waker().clone());
-                    inbox.waiting = true;
+                    restless.remove(&self.at);
                     Poll::Pending
                 }
             }
@@ -137,7 +141,9 @@ impl Socket for SimSocket {
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        lock(&self.wire).inboxes.remove(&self.at);
+        let mut wire = lock(&self.wire);
+        wire.inboxes.remove(&self.at);
+        wire.restless.remove(&self.at);
     }
 }
 
@@ -205,7 +211,7 @@ impl Gossip {
         self.alive.remove(&node);
         handle.abort();
         drop(handle);
-        lock(&self.wire).inboxes.get_mut(&address(node)).expect("open").waiting = false;
+        lock(&self.wire).restless.insert(address(node));
         self.settle();
     }
 
@@ -213,7 +219,7 @@ impl Gossip {
     /// them run.
     pub fn tick(&mut self, now_us: u64, nodes: &[usize]) {
         for node in nodes {
-            lock(&self.wire).inboxes.get_mut(&address(*node)).expect("it runs").waiting = false;
+            lock(&self.wire).restless.insert(address(*node));
         }
         self.advance(now_us);
         self.settle();
@@ -226,9 +232,11 @@ impl Gossip {
             .expect("datagrams arrive as they were sent");
         {
             let mut wire = lock(&self.wire);
-            let Some(inbox) = wire.inboxes.get_mut(&address(datagram.to)) else { return };
+            let to = address(datagram.to);
+            let Wire { inboxes, restless, .. } = &mut *wire;
+            let Some(inbox) = inboxes.get_mut(&to) else { return };
             inbox.queue.push_back((address(datagram.from), message));
-            inbox.waiting = false;
+            restless.insert(to);
             if let Some(waker) = inbox.waker.take() {
                 waker.wake();
             }
@@ -256,9 +264,12 @@ impl Gossip {
         let chitchat = chitchat.try_lock().expect("all tasks wait");
         let heard: BTreeSet<&ChitchatId> = chitchat.live_nodes().collect();
         let known = self.alive.entry(node).or_default();
-        heard.iter().for_each(|id| {
-            known.insert((*id).clone(), None);
-        });
+        for id in &heard {
+            match known.get_mut(id) {
+                Some(silent_us) => *silent_us = None,
+                None => drop(known.insert((*id).clone(), None)),
+            }
+        }
         known.retain(|id, silent_us| {
             let silent = !heard.contains(id);
             let since_us = *silent_us.get_or_insert(self.now_us);
@@ -287,8 +298,7 @@ impl Gossip {
         self.runtime.block_on(async {
             for _ in 0..SETTLE_MAX {
                 tokio::task::yield_now().await;
-                let waiting = |inbox: &Inbox| inbox.waiting && inbox.queue.is_empty();
-                if lock(wire).inboxes.values().all(waiting) {
+                if lock(wire).restless.is_empty() {
                     return;
                 }
             }

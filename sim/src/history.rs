@@ -1,5 +1,7 @@
 //! What clients asked for and what they were told.
 
+pub mod file;
+
 use starling_node::crdt::{
     CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
 };
@@ -129,6 +131,8 @@ impl Record {
 pub struct History {
     /// By place; a place names an operation.
     pub records: Vec<Record>,
+    /// Reads of each object from all owners, when all was at rest.
+    pub last: Vec<Record>,
 }
 
 impl History {

@@ -14,6 +14,7 @@ pub type Sink = Box<dyn Write + Send>;
 pub struct Trace {
     hash: Xxh3,
     lines: u64,
+    bytes: u64,
     line: String,
     sink: Option<Sink>,
     failed: Option<std::io::Error>,
@@ -22,7 +23,7 @@ pub struct Trace {
 impl Trace {
     /// A record that is also written to `sink`.
     pub fn new(sink: Option<Sink>) -> Self {
-        Trace { hash: Xxh3::new(), lines: 0, line: String::new(), sink, failed: None }
+        Trace { hash: Xxh3::new(), lines: 0, bytes: 0, line: String::new(), sink, failed: None }
     }
 
     /// Adds one event at a virtual time.
@@ -33,6 +34,7 @@ impl Trace {
             .expect("writing to a string does not fail");
         self.hash.update(self.line.as_bytes());
         self.lines += 1;
+        self.bytes += self.line.len() as u64;
         if let Some(sink) = &mut self.sink
             && self.failed.is_none()
         {
@@ -48,6 +50,11 @@ impl Trace {
     /// How many lines there are.
     pub fn lines(&self) -> u64 {
         self.lines
+    }
+
+    /// How long they are together, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Writes out what is buffered.

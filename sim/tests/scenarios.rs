@@ -136,6 +136,25 @@ fn what_is_wrong_with_a_file_is_told_with_line_and_field() {
 }
 
 #[test]
+fn a_wrong_file_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wrong.toml");
+    let text = text_of("a-flapping-link.toml").replacen("keys = 200", "keyz = 200", 1);
+    std::fs::write(&path, &text).unwrap();
+    let line = text.lines().position(|line| line == "keyz = 200").unwrap() + 1;
+    let wrong = format!("{}:{line}: unknown field `keyz`", path.display());
+    let absent = folder.path().join("absent.toml");
+    for command in ["run", "shrink"] {
+        for (file, said) in [(&path, &wrong), (&absent, &absent.display().to_string())] {
+            let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_starling-sim"));
+            let output = program.arg(command).arg(file).output().unwrap();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn a_page_needs_no_network_and_escapes_what_it_is_told() {
     let short = shipped().remove(0).1.shortened(10);
     let ran = run(&short, None);

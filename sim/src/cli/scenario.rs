@@ -3,6 +3,8 @@
 use super::{Shape, file_sink, print_verdict};
 use clap::Args;
 use starling_node::config::Mutant;
+use starling_sim::history;
+use starling_sim::pbs::wrong_usage;
 use starling_sim::report::{Figures, Told, page};
 use starling_sim::scenario::{Ran, Scenario, read, run_setup};
 use starling_sim::shrink;
@@ -24,6 +26,9 @@ pub(super) struct Run {
     /// Write everything that happens to this file
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Write what clients asked and were told to this file, as checkers outside read it
+    #[arg(long)]
+    history: Option<PathBuf>,
     /// Write a page with pictures to this file
     #[arg(long)]
     html: Option<PathBuf>,
@@ -48,13 +53,13 @@ fn run_seed(args: &Run, params: &Params) -> io::Result<bool> {
         println!("{}", params.command());
         starling_sim::world::planned(params).iter().for_each(|fault| println!("  {fault}"));
     }
-    let verdict = match &args.html {
-        None => run_alone(params, sink),
-        Some(path) => {
+    let verdict = match args.html.is_some() || args.history.is_some() {
+        false => run_alone(params, sink),
+        true => {
             let ran = run_setup(Setup::of_seed(params.clone()), sink);
             let name = format!("seed {}", params.seed);
             let about = "Cluster, network, settings, workload and faults drawn from the seed.";
-            write_page(path, &Told { name: &name, about, shape: &[] }, &ran)?;
+            write_files(args, &Told { name: &name, about, shape: &[] }, &ran)?;
             ran.verdict
         }
     };
@@ -68,17 +73,14 @@ fn run_seed(args: &Run, params: &Params) -> io::Result<bool> {
 }
 
 fn run_file(args: &Run, file: &Path) -> io::Result<bool> {
-    let scenario = read(file).map_err(io::Error::other)?;
+    let scenario = scenario_of(file);
     let sink = args.trace.as_deref().map(file_sink).transpose()?;
     let begun = std::time::Instant::now();
     let mutant = args.shape.mutant;
     let mut ran = run_setup(scenario.setup(mutant), sink);
     ran.verdict.command = command(file, mutant);
-    if let Some(path) = &args.html {
-        let shape = scenario.sentences();
-        let told = Told { name: &scenario.name, about: &scenario.about, shape: &shape };
-        write_page(path, &told, &ran)?;
-    }
+    let shape = scenario.sentences();
+    write_files(args, &Told { name: &scenario.name, about: &scenario.about, shape: &shape }, &ran)?;
     let verdict = &ran.verdict;
     if args.json {
         println!("{}", serde_json::to_string_pretty(verdict)?);
@@ -93,13 +95,25 @@ fn run_file(args: &Run, file: &Path) -> io::Result<bool> {
     Ok(verdict.is_clean() != mutant.is_some())
 }
 
+/// Reads the file, or ends the program as wrong usage does, with file, line and field.
+fn scenario_of(file: &Path) -> Scenario {
+    read(file).unwrap_or_else(|misfit| wrong_usage(&misfit.to_string()))
+}
+
 fn command(file: &Path, mutant: Option<Mutant>) -> String {
     let mutant = mutant.map_or(String::new(), |mutant| format!(" --mutant {}", mutant.name()));
     format!("starling-sim run {}{mutant}", file.display())
 }
 
-fn write_page(path: &Path, told: &Told<'_>, ran: &Ran) -> io::Result<()> {
-    std::fs::write(path, page(told, &ran.verdict, &ran.observed))
+/// The files that were asked for.
+fn write_files(args: &Run, told: &Told<'_>, ran: &Ran) -> io::Result<()> {
+    if let Some(path) = &args.html {
+        std::fs::write(path, page(told, &ran.verdict, &ran.observed))?;
+    }
+    match &args.history {
+        Some(path) => history::file::write(&ran.observed.history, &mut file_sink(path)?),
+        None => Ok(()),
+    }
 }
 
 fn print_figures(figures: &Figures) {
@@ -147,7 +161,7 @@ pub(super) struct Shrink {
 /// Makes a failing run small and writes it down. An error when it does not fail.
 pub(super) fn shrink(args: &Shrink) -> io::Result<bool> {
     let scenario = match (&args.file, args.seed) {
-        (Some(file), _) => read(file).map_err(io::Error::other)?,
+        (Some(file), _) => scenario_of(file),
         (None, Some(seed)) => Scenario::of_drawn(&args.shape.params(seed)),
         (None, None) => return Err(io::Error::other("neither a file nor a seed")),
     };

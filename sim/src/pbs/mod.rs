@@ -284,7 +284,7 @@ pub(crate) fn progress(shown: bool) -> ProgressBar {
 }
 
 /// Ends the program as wrong usage does.
-pub(crate) fn wrong_usage(problem: &str) -> ! {
+pub fn wrong_usage(problem: &str) -> ! {
     clap::Error::raw(ErrorKind::ValueValidation, format!("{problem}\n")).exit()
 }
 

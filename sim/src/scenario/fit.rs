@@ -4,6 +4,9 @@ use super::{Bucket, Latencies, Scenario};
 use crate::faults;
 use crate::workload::Paced;
 
+/// Nodes of a cluster at most.
+const NODES_MAX: usize = 300;
+
 /// The path of a field, and a sentence on what it may be.
 type Wrong = (String, String);
 
@@ -33,9 +36,9 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Wrong> {
     if scenario.cluster.as_ref().is_some_and(|cluster| cluster.start_ms > 60_000) {
         return wrong("cluster.start_ms", "0 to 60000");
     }
-    if !(3..=64).contains(&scenario.nodes()) {
+    if !(3..=NODES_MAX).contains(&scenario.nodes()) {
         let field = if drawn { "drawn.nodes" } else { "cluster.zones" };
-        return wrong(field, "a cluster has 3 to 64 nodes");
+        return wrong(field, format!("a cluster has 3 to {NODES_MAX} nodes"));
     }
     match &scenario.workload {
         Some(paced) => workload(paced)?,

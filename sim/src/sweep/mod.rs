@@ -2,19 +2,20 @@
 //! its own, so that a crash of one costs nothing but its own seed.
 
 mod state;
+mod workers;
 
 use crate::verdict::{Params, Verdict, run_alone};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use state::State;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
+use workers::work_off;
 
 /// Failing runs kept of a sweep; all are counted.
 const KEPT_MAX: usize = 20;
@@ -82,7 +83,13 @@ pub struct Plan {
     pub until_found: bool,
     /// A file that remembers what was done, so that a sweep that was stopped goes on from there.
     pub state: Option<PathBuf>,
+    /// Another build of this program that runs each seed too; where what comes out of it is not
+    /// the same to the last bit, that is a broken promise of [`SAME_IN_BOTH`].
+    pub other: Option<PathBuf>,
 }
+
+/// "The same seed gives the same run", whichever build runs it.
+pub const SAME_IN_BOTH: &str = "same_in_both_builds";
 
 /// Runs all seeds of the plan that were not run before.
 ///
@@ -104,7 +111,7 @@ pub fn sweep(params: &Params, plan: &Plan) -> io::Result<Summary> {
                     let next = todo.lock().expect("not poisoned").next();
                     next.filter(|_| !stop.load(Ordering::Relaxed))
                 };
-                if let Err(error) = work_off(params, claim, &send) {
+                if let Err(error) = work_off(params, plan.other.as_deref(), claim, &send) {
                     stop.store(true, Ordering::Relaxed);
                     *failed.lock().expect("not poisoned") = Some(error);
                 }
@@ -160,69 +167,6 @@ pub fn worker(params: &Params) -> io::Result<()> {
 fn cpu_us() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1_000
-}
-
-struct Worker {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Worker {
-    fn start(params: &Params) -> io::Result<Worker> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("worker").args(params.shape());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let input = child.stdin.take().expect("piped");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        Ok(Worker { child, input, output })
-    }
-
-    /// `None` when the worker died over it.
-    fn run(&mut self, seed: u64) -> io::Result<Option<Verdict>> {
-        let mut line = String::new();
-        if writeln!(self.input, "{seed}").is_err() || self.output.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let json = line.strip_prefix(ANSWER).ok_or_else(|| io::Error::other("no verdict"))?;
-        serde_json::from_str(json).map(Some).map_err(io::Error::other)
-    }
-
-    /// What it said before it died.
-    fn last_words(mut self) -> io::Result<String> {
-        drop(self.input);
-        let mut said = String::new();
-        self.child.stderr.take().expect("piped").read_to_string(&mut said)?;
-        let status = self.child.wait()?;
-        Ok(format!("{status}: {}", said.trim()))
-    }
-
-    fn end(mut self) -> io::Result<()> {
-        drop(self.input);
-        self.child.wait().map(drop)
-    }
-}
-
-fn work_off(
-    params: &Params,
-    claim: impl Fn() -> Option<u64>,
-    send: &mpsc::Sender<Verdict>,
-) -> io::Result<()> {
-    let mut worker = Worker::start(params)?;
-    while let Some(seed) = claim() {
-        let verdict = match worker.run(seed)? {
-            Some(verdict) => verdict,
-            None => {
-                let dead = std::mem::replace(&mut worker, Worker::start(params)?);
-                Verdict::panicked(&Params { seed, ..params.clone() }, &dead.last_words()?)
-            }
-        };
-        if send.send(verdict).is_err() {
-            break;
-        }
-    }
-    worker.end()
 }
 
 struct Progress {

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Between two writes of the file.
 const SAVE_EVERY: Duration = Duration::from_secs(2);
@@ -26,6 +27,17 @@ struct Kept {
     summary: Summary,
 }
 
+/// Arguments that all runs have in common. Of another build its content counts, and this one's: a
+/// comparison must not go on with a program that was built anew.
+fn shape(params: &Params, plan: &Plan) -> io::Result<Vec<String>> {
+    let mut shape = params.shape();
+    if let Some(other) = &plan.other {
+        let hash = |path: &Path| fs::read(path).map(|bytes| format!("{:016x}", xxh3_64(&bytes)));
+        shape.push(format!("{} with {}", hash(&std::env::current_exe()?)?, hash(other)?));
+    }
+    Ok(shape)
+}
+
 /// A sweep under way.
 pub(super) struct State {
     pub(super) summary: Summary,
@@ -38,7 +50,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn load(params: &Params, plan: &Plan) -> io::Result<State> {
-        let shape = params.shape();
+        let shape = shape(params, plan)?;
         let text = plan.state.as_ref().filter(|path| path.exists()).map(fs::read_to_string);
         let kept: Kept = match text {
             Some(text) => serde_json::from_str(&text?)?,

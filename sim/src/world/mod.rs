@@ -16,7 +16,7 @@ mod wires;
 use crate::checks::{self, Evidence, Findings};
 use crate::faults::{self, Conditions, Plan};
 use crate::gossip::{Datagram, Gossip, INTERVAL_US};
-use crate::history::History;
+use crate::history::{Action, History, Intent, Outcome, Record};
 use crate::network::Network;
 use crate::node::Node;
 use crate::random::{Rng, stream};
@@ -27,6 +27,7 @@ use observe::Observed;
 use rand::Rng as _;
 pub use setup::Setup;
 use starling_node::config::{BucketProps, Config};
+use starling_node::crdt::NodeId;
 use starling_node::placement::Layout;
 use starling_node::store::Lsn;
 use starling_node::wire::api::{Reply, Request, RequestId};
@@ -34,7 +35,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-/// Virtual time in which the cluster must form, microseconds.
+/// Nodes that start one after the other, each up to a round of gossip after the one before; those
+/// of a larger cluster start faster.
+const STARTED_AT_LEISURE: usize = 64;
+/// Virtual time in which the cluster must form once all nodes have started, microseconds.
 const FORM_MAX_US: u64 = 30_000_000;
 /// Between requests that are about the cluster and not its data, microseconds.
 const ADMIN_US: u64 = 2_000_000;
@@ -115,6 +119,8 @@ pub struct World {
     order: u64,
     events: u64,
     nodes: Vec<Node>,
+    /// Of each node's id.
+    places: BTreeMap<NodeId, usize>,
     gossip: Gossip,
     network: Network,
     conditions: Conditions,
@@ -187,13 +193,15 @@ impl World {
             config.mutant = params.mutant;
             Node::new(config, zones[node].clone(), stream(seed, &format!("node {node}")))
         };
+        let nodes: Vec<Node> = (0..count).map(node).collect();
         World {
+            places: nodes.iter().enumerate().map(|(place, node)| (node.id(), place)).collect(),
             now_us: 0,
             phase: Phase::Forming,
             heap: BinaryHeap::new(),
             order: 0,
             events: 0,
-            nodes: (0..count).map(node).collect(),
+            nodes,
             gossip: Gossip::new(count),
             network,
             conditions: Conditions::fair(count),
@@ -249,12 +257,16 @@ impl World {
 
     /// Starts all nodes and forms the first layout. Whether the cluster serves in time.
     fn form(&mut self) -> bool {
+        // All of a large cluster within the time that so many nodes take.
+        let among = self.nodes.len().max(STARTED_AT_LEISURE) as u64;
+        let apart_ms = INTERVAL_US / 1_000 * STARTED_AT_LEISURE as u64 / among;
         for node in 0..self.nodes.len() {
-            let after_us = self.disk_rng.random_range(0..INTERVAL_US / 1_000) * 1_000;
+            let after_us = self.disk_rng.random_range(0..apart_ms) * 1_000;
             self.run_until(self.now_us + after_us);
             self.start(node);
         }
-        while self.now_us < FORM_MAX_US {
+        let until_us = self.now_us + FORM_MAX_US;
+        while self.now_us < until_us {
             self.run_until(self.now_us + LOOK_US);
             if self.nodes.iter().all(Node::is_ready) {
                 self.formed = checks::layout_of(&self.nodes);
@@ -359,11 +371,13 @@ impl World {
             let node = self.workload.pick(self.nodes.len());
             let query = checks::reads_agree::query(&object);
             let options = checks::reads_agree::options();
+            let mut invoked_us = self.now_us;
             // A node may take another one for dead for a moment; the next try finds it.
             for _ in 0..READ_TRIES {
                 let (query, options) = (query.clone(), options.clone());
                 let request = Request::Read { object: object.clone(), query, options };
                 self.harness_reply = None;
+                invoked_us = self.now_us;
                 self.ask_harness(node, request);
                 let until_us = self.now_us + 2_000_000;
                 while self.harness_reply.is_none() && self.now_us < until_us && !self.endless() {
@@ -376,6 +390,15 @@ impl World {
             }
             let reply = self.harness_reply.take();
             checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
+            if let Some(Reply::Read(read)) = reply {
+                let action = Action::Read(query);
+                let intent = Intent { object, action, options, impossible: false };
+                let (client, done_us) = (self.clients, self.now_us);
+                let outcome = Outcome::Read(Box::new(read));
+                let lost = false;
+                let last = Record { client, node, invoked_us, done_us, intent, outcome, lost };
+                self.history.last.push(last);
+            }
         }
     }
 
@@ -404,6 +427,8 @@ impl World {
         }
         self.findings.count("events", self.events);
         self.findings.count("virtual_us", self.now_us);
+        self.findings.count("trace_lines", self.trace.lines());
+        self.findings.count("trace_bytes", self.trace.bytes());
         let hash = self.trace.digest();
         let faults = self.plan.iter().map(ToString::to_string).collect();
         if let Err(error) = self.trace.finish() {

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: NodeId, message: &PeerMessage) {
-        let Some(to) = self.nodes.iter().position(|node| node.id() == to) else {
+        let Some(to) = self.places.get(&to).copied() else {
             self.findings.violation("sends_to_members", format!("{from} sent to unknown {to}"));
             return;
         };
