@@ -15,6 +15,7 @@ mod once;
 mod pages;
 mod read;
 mod rows;
+mod salvage;
 mod trees;
 
 pub use hints::owed_dots;
@@ -146,7 +147,7 @@ impl<S: Store> Replica<S> {
                 self.send(from, PeerBody::Inspected { op, report });
             }
             PeerBody::Repair { object, delta } => {
-                self.join_state(view, now, &object, &delta);
+                self.join_state(view, now, from, &object, &delta);
             }
             PeerBody::Handoff { batch, items } => self.on_handoff(view, now, from, batch, &items),
             PeerBody::HandoffDone { batch } => self.on_handoff_done(view, now, from, batch),
@@ -259,11 +260,20 @@ impl<S: Store> Replica<S> {
         joined.map_err(|error| self.refusal_of(object, error)).is_ok()
     }
 
-    /// Joins what an owner sent of its state; a state from the first row on takes the place of a
-    /// damaged object. Whether it was joined.
-    fn join_state(&mut self, view: &View, now: Time, object: &ObjectId, state: &Object) -> bool {
-        if self.mending.has(object) && mend::begins_whole(state) {
-            if let Err(error) = self.replace_damaged(view, object) {
+    /// Joins what `from` sent of its state; an owner's from the first row on mends a damaged
+    /// object, what a stand-in has of it does not. Whether it was joined.
+    fn join_state(
+        &mut self,
+        view: &View,
+        now: Time,
+        from: NodeId,
+        object: &ObjectId,
+        state: &Object,
+    ) -> bool {
+        let mends =
+            self.mending.has(object) && mend::begins_whole(state) && view.owned_by(from, object);
+        if mends {
+            if let Err(error) = self.replace_damaged(view, object, state) {
                 self.refusal(error);
                 return false;
             }

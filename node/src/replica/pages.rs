@@ -34,6 +34,13 @@ struct Pull {
     after: Vec<u8>,
 }
 
+impl Pulls {
+    /// Rows of the object were dropped: what was joined of it so far no longer stands for all.
+    pub(super) fn forget(&mut self, object: &ObjectId) {
+        self.under_way.retain(|(_, pulled), _| pulled != object);
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// The page of rows after `after`.
     pub(super) fn page(
@@ -77,7 +84,7 @@ impl<S: Store> Replica<S> {
             // Not the page asked for: late, or asked for in an earlier life.
             (Some(_), _) => None,
         };
-        if !self.join_state(view, now, &object, page) {
+        if !self.join_state(view, now, from, &object, page) {
             return;
         }
         // A sender that lost dots since the first page may have lost rows not yet sent.

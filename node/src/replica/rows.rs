@@ -58,7 +58,8 @@ pub fn digest_of_small(object: &Object) -> u64 {
     if header.is_empty() { 0 } else { digest_of(Some(&codec::encode(&header))) }
 }
 
-fn row_digest(member: &[u8], dots: &MemberDots) -> u64 {
+/// What a row adds to the digest of all rows: nothing when it has no visible dots.
+pub(super) fn row_digest(member: &[u8], dots: &MemberDots) -> u64 {
     if dots.is_empty() { 0 } else { xxh3_64(&codec::encode(&(member, dots))) }
 }
 
