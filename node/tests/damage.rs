@@ -3,7 +3,7 @@
 mod cluster_support;
 
 use cluster_support::{Cluster, object};
-use starling_node::crdt::{NodeId, Object, ObjectOp, Observed, SetOp, TypeTag};
+use starling_node::crdt::{CounterOp, NodeId, Object, ObjectOp, Observed, SetOp, TypeTag};
 use starling_node::placement::partition_of;
 use starling_node::store::Family;
 use starling_node::wire::api::{Acks, Options, Quorum, ReadQuery, Reply, Request};
@@ -128,4 +128,32 @@ fn two_copies_damaged_in_different_rows_make_a_whole_one() {
     for at in 0..3 {
         assert_eq!(members(&mut cluster, at, "s"), ["a", "b", "c"]);
     }
+}
+
+#[test]
+fn a_node_that_lost_its_layout_keeps_what_it_owes() {
+    let mut cluster = Cluster::new(5);
+    let layout = cluster.cores[0].layout().expect("a layout").clone();
+    let not_mine = |key: &String| {
+        let partition = partition_of(&object(TypeTag::Counter, key));
+        !layout.owns(NodeId::of_name("n4"), partition, 3)
+    };
+    let key = (0..50).map(|at| format!("k{at}")).find(not_mine).expect("some key is not n4's");
+    isolate(&mut cluster, 4);
+    let add = ObjectOp::Counter(CounterOp::Add { amount: 7, floor: 0 });
+    let acks = write(&mut cluster, 4, &key, add, w(1));
+    assert_eq!(acks, Acks { owners: 0, hints: 1, durable: 1 });
+    let store = cluster.cores[4].store_mut();
+    let last = store.len(Family::Meta) as u64 - 1;
+    assert_eq!(store.flip(Family::Meta, last, 99).as_deref(), Some(&b"layout"[..]));
+    cluster.crash(4, 4_444);
+    cluster.pass(10_000);
+    assert!(cluster.cores[4].layout().is_none() && cluster.cores[4].hints_pending() > 0);
+    cluster.heal();
+    let object = object(TypeTag::Counter, &key);
+    let options = Options { r: Some(Quorum::All), ..Options::default() };
+    let read = Request::Read { object, query: ReadQuery::Whole, options };
+    let Reply::Read(result) = cluster.ask(0, read) else { panic!("not read") };
+    let Object::Counter(counter) = &result.object else { panic!("a counter") };
+    assert_eq!(counter.runs().map(|(_, tally)| tally.up).sum::<u128>(), 7);
 }
