@@ -3,9 +3,11 @@
 mod cluster_support;
 
 use cluster_support::{Cluster, object};
-use starling_node::crdt::{CounterOp, NodeId, Object, ObjectOp, Observed, SetOp, TypeTag};
+use starling_node::crdt::{
+    CounterOp, KvOp, NodeId, Object, ObjectId, ObjectOp, Observed, SetOp, TypeTag,
+};
 use starling_node::placement::partition_of;
-use starling_node::store::Family;
+use starling_node::store::{Family, StoreError};
 use starling_node::wire::api::{Acks, Options, Quorum, ReadQuery, Reply, Request};
 use std::collections::BTreeSet;
 
@@ -156,4 +158,27 @@ fn a_node_that_lost_its_layout_keeps_what_it_owes() {
     let Reply::Read(result) = cluster.ask(0, read) else { panic!("not read") };
     let Object::Counter(counter) = &result.object else { panic!("a counter") };
     assert_eq!(counter.runs().map(|(_, tally)| tally.up).sum::<u128>(), 7);
+}
+
+#[test]
+fn an_object_that_nobody_has_is_given_up_once_the_disk_has_room() {
+    let mut cluster = damageable(3);
+    isolate(&mut cluster, 0);
+    let put = KvOp::Put {
+        value: b"v".to_vec(),
+        content_type: "text/plain".into(),
+        observed: Observed::Here,
+    };
+    write(&mut cluster, 0, "k", ObjectOp::Kv(put), w(1));
+    let store = cluster.cores[0].store_mut();
+    store.flip(Family::Headers, 0, 99).expect("a header");
+    store.fail_writes(Some(StoreError::Full));
+    cluster.cut.clear();
+    cluster.gossip();
+    cluster.pass(5_000);
+    assert_eq!(cluster.cores[0].damaged(), 1, "it cannot be dropped yet");
+    cluster.cores[0].store_mut().fail_writes(None);
+    mend_and_heal(&mut cluster);
+    let object: ObjectId = object(TypeTag::Kv, "k");
+    assert_eq!(cluster.cores[0].audit_object(&object), Ok(None));
 }

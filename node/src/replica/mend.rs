@@ -121,7 +121,12 @@ impl<S: Store> Replica<S> {
                 let given_up = self.drop_damaged(view, object, None);
                 match given_up.map_err(|error| self.refusal(error)) {
                     Ok(()) => self.metrics.count(Metric::ObjectsLost),
-                    Err(_) => return,
+                    Err(_) => {
+                        // As on a full disk: its next answer is what tries again.
+                        if let Some(lacking) = self.mending.damaged.get_mut(object) {
+                            lacking.remove(&from);
+                        }
+                    }
                 }
             }
         }
