@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 14] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 34] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
@@ -19,7 +19,32 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 14] = [
     (215, Some("bit-flips"), "two owners with damaged copies waited for each other"),
     (223, Some("bit-flips"), "two owners with damaged copies waited for each other"),
     (233, Some("bit-flips"), "two owners with damaged copies waited for each other"),
+    (1708, None, MENDING),
+    (1914, None, MENDING),
+    (2187, None, MENDING),
+    (2855, None, MENDING),
+    (3693, None, MENDING),
+    (4816, None, MENDING),
+    (4914, None, MENDING),
+    (5158, None, MENDING),
+    (5941, None, MENDING),
+    (7990, None, MENDING),
+    (8840, None, MENDING),
+    (11201, None, MENDING),
+    (11279, None, MENDING),
+    (11614, None, MENDING),
+    (10827, None, LAYOUT),
+    (6520, None, FULL),
+    (1145, None, WAITING),
+    (3548, None, WAITING),
+    (4661, None, WAITING),
+    (8279, None, WAITING),
 ];
+
+const MENDING: &str = "what a set with a damaged row took meanwhile was dropped when it was mended";
+const LAYOUT: &str = "a node that had lost its layout deleted what it owed";
+const FULL: &str = "what a full disk kept from being given up was never tried again";
+const WAITING: &str = "a removal that waits was thought to be on a disk that had lost it";
 
 /// Events of a run of 60 s without clients in a hurry at most; a node that does the same over and
 /// over makes many more.

@@ -148,6 +148,12 @@ impl<S: Store> Replica<S> {
         if self.hints.next_us.is_none_or(|due| due > now.mono_us) {
             return;
         }
+        if view.layout.is_none() {
+            // Damaged on disk: until a member has sent it nobody can tell who owns what, and every
+            // mark would look like one for a stranger.
+            self.hints.next_us = Some(now.mono_us + u64::from(self.config.hint_retry_ms) * 1_000);
+            return;
+        }
         let retry_us = u64::from(self.config.hint_retry_ms) * 1_000;
         self.hints.under_way.retain(|_, batch| batch.give_up_us > now.mono_us);
         let idle: Vec<_> = self

@@ -1,19 +1,20 @@
 //! Damage: an object whose rows fail their check is refused to readers, asked for from its owners,
-//! and replaced when one of them has sent it whole. The scrub reads every row now and then, so
-//! that damage is found before the last good copy is damaged too.
+//! and mended when one of them has sent it whole: its state is joined with what is intact here. The
+//! scrub reads every row now and then, so that damage is found before the last good copy is
+//! damaged too.
 //!
-//! An object that each of the other owners says it has not is given up: its last copy was here. It
-//! is dropped and counted in `starling_objects_lost_total`, which nothing else ever raises.
+//! An object that each of the other owners says it has not is given up: its last copy was here.
+//! What is damaged of it is dropped, counted in `starling_objects_lost_total`, which nothing else
+//! ever raises.
 
 use super::Replica;
-use super::keys::{self, object_key, parse_object_key, prefix_end};
+use super::keys::{self, parse_object_key};
 use super::rows;
 use crate::cluster::View;
 use crate::crdt::rows::Covers;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::metrics::Metric;
-use crate::placement::partition_of;
-use crate::store::{Batch, Family, Store, StoreError, Visit};
+use crate::store::{Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
 use crate::wire::peer::PeerBody;
@@ -118,50 +119,33 @@ impl<S: Store> Replica<S> {
             let nobody = others.iter().all(|owner| lacking.contains(owner));
             // With nobody to ask it stays refused: a person may have a backup.
             if nobody && !others.is_empty() {
-                let given_up = self.forget_object(view, object);
+                let given_up = self.drop_damaged(view, object, None);
                 match given_up.map_err(|error| self.refusal(error)) {
                     Ok(()) => self.metrics.count(Metric::ObjectsLost),
-                    Err(_) => return,
+                    Err(_) => {
+                        // As on a full disk: its next answer is what tries again.
+                        if let Some(lacking) = self.mending.damaged.get_mut(object) {
+                            lacking.remove(&from);
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Drops what is left of a damaged object, so that a whole state can take its place.
-    ///
-    /// # Errors
-    /// Nothing was dropped.
-    pub(super) fn forget_object(
-        &mut self,
-        view: &View,
-        object: &ObjectId,
-    ) -> Result<(), StoreError> {
-        let base = object_key(object);
-        let mut batch = Batch::default();
-        batch.delete(Family::Headers, base.clone());
-        let end = prefix_end(&base);
-        self.store.scan(Family::Rows, &base, end.as_deref(), &mut |key, _| {
-            batch.delete(Family::Rows, key.to_vec());
-            Visit::Next
-        })?;
-        self.store.scan(Family::Scores, &base, end.as_deref(), &mut |key, _| {
-            batch.delete(Family::Scores, key.to_vec());
-            Visit::Next
-        })?;
-        self.commit(batch)?;
+    /// The object is not known to be damaged any more.
+    pub(super) fn forget_damage(&mut self, object: &ObjectId) {
         self.mending.damaged.remove(object);
-        // Dots of this actor may have been known here alone: none of them is given out again.
-        self.new_epoch();
-        self.refresh_tree(view, partition_of(object), view.n_of(&object.bucket))
     }
 
-    /// Takes the place of a damaged object; what was owed of it is owed still.
+    /// Makes room for an owner's state in a damaged object.
     pub(super) fn replace_damaged(
         &mut self,
         view: &View,
         object: &ObjectId,
+        state: &Object,
     ) -> Result<(), StoreError> {
-        self.forget_object(view, object)?;
+        self.drop_damaged(view, object, Some(state))?;
         self.metrics.count(Metric::ObjectsMended);
         Ok(())
     }

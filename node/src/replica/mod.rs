@@ -17,6 +17,7 @@ mod pages;
 mod read;
 mod rights;
 mod rows;
+mod salvage;
 mod scores;
 mod trees;
 
@@ -294,8 +295,8 @@ impl<S: Store> Replica<S> {
         joined.map_err(|error| self.refusal_of(object, error)).is_ok()
     }
 
-    /// Joins what an owner sent of its state; a state from the first row on takes the place of a
-    /// damaged object. Whether it was joined.
+    /// Joins what `from` sent of its state; an owner's from the first row on mends a damaged
+    /// object, what a stand-in has of it does not. Whether it was joined.
     fn join_state(
         &mut self,
         view: &View,
@@ -304,8 +305,10 @@ impl<S: Store> Replica<S> {
         object: &ObjectId,
         state: &Object,
     ) -> bool {
-        if self.mending.has(object) && mend::begins_whole(state) {
-            if let Err(error) = self.replace_damaged(view, object) {
+        let mends =
+            self.mending.has(object) && mend::begins_whole(state) && view.owned_by(from, object);
+        if mends {
+            if let Err(error) = self.replace_damaged(view, object, state) {
                 self.refusal(error);
                 return false;
             }

@@ -36,6 +36,13 @@ struct Pull {
     after: Vec<u8>,
 }
 
+impl Pulls {
+    /// Rows of the object were dropped: what was joined of it so far no longer stands for all.
+    pub(super) fn forget(&mut self, object: &ObjectId) {
+        self.under_way.retain(|(_, pulled), _| pulled != object);
+    }
+}
+
 impl<S: Store> Replica<S> {
     /// The page of rows after `after`.
     pub(super) fn page(

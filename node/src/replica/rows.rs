@@ -45,7 +45,7 @@ pub struct Summary {
 
 impl Summary {
     /// A row was `old` and is `new`.
-    fn replace(&mut self, key: &[u8], old: &Row, new: &Row) {
+    pub(super) fn replace(&mut self, key: &[u8], old: &Row, new: &Row) {
         let change = |count: &mut u64, is: fn(&Row) -> bool| {
             *count = *count + u64::from(is(new)) - u64::from(is(old));
         };
@@ -150,7 +150,7 @@ pub fn load_row<S: Store>(
     Ok(header.visible(key, &decode_row(object, &bytes)?))
 }
 
-fn decode_row(object: &ObjectId, bytes: &[u8]) -> Result<Row, StoreError> {
+pub(super) fn decode_row(object: &ObjectId, bytes: &[u8]) -> Result<Row, StoreError> {
     let row: Row = codec::decode(bytes).map_err(|why| corrupt("row", object, why))?;
     row.is_sound().then_some(row).ok_or_else(|| corrupt("row", object, "not what belongs there"))
 }

@@ -1,7 +1,6 @@
 //! A cluster of cores in one process: messages arrive at once and in order, syncs succeed at once,
 //! time moves when told. For tests that look at one mechanism; the simulator looks at all.
 #![allow(dead_code)] // Each test binary uses its own part.
-#![allow(dead_code)] // Each test binary uses a part of it.
 
 use starling_node::cluster::{Member, MembershipView};
 use starling_node::config::Config;

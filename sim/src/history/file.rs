@@ -8,7 +8,7 @@
 use super::{Action, History, Outcome, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use starling_node::crdt::{CounterOp, FlagOp, KvOp, Object, ObjectOp, SetOp};
+use starling_node::crdt::{CounterOp, DeltaType as _, FlagOp, KvOp, Object, ObjectOp, Rows, SetOp};
 use starling_node::wire::api::{ReadQuery, ReadResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -165,12 +165,19 @@ fn named(action: &Action) -> (&'static str, Value) {
                 (false, false) => ("update", json!({ "add": texts(add), "remove": texts(remove) })),
             }
         }
+        Action::Write(ObjectOp::RwSet(SetOp::Update { add, remove, .. })) => {
+            ("update", json!({ "add": texts(add), "remove": texts(remove) }))
+        }
+        Action::Write(ObjectOp::DwFlag(FlagOp::Set { enabled, .. })) => ("write", json!(enabled)),
+        Action::Read(ReadQuery::Scores(_) | ReadQuery::Members(_)) => ("page", Value::Null),
         Action::Write(
             ObjectOp::Kv(KvOp::Delete { .. })
             | ObjectOp::Counter(CounterOp::Delete { .. })
             | ObjectOp::Set(SetOp::Delete { .. })
             | ObjectOp::Flag(FlagOp::Delete { .. }),
         ) => ("delete", Value::Null),
+        // No checker of registers, counters and sets reads these: in words, for people.
+        Action::Write(other) => ("update", json!(format!("{other:?}"))),
     }
 }
 
@@ -183,7 +190,9 @@ fn shown(action: &Action, read: &ReadResult) -> Value {
         Object::Kv(kv) => texts(kv.siblings().map(|(_, sibling)| &sibling.value)),
         Object::Counter(counter) => number(counter.total()),
         Object::Set(set) => texts(set.members().map(|(member, _)| member)),
-        Object::Flag(_) => json!(read.present),
+        Object::Flag(_) | Object::DwFlag(_) => json!(read.present),
+        Object::Bounded(counter) => json!(counter.value()),
+        other => texts(other.rows().into_iter().flat_map(Rows::present).map(|row| row.0)),
     }
 }
 

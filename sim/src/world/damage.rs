@@ -8,7 +8,9 @@ use crate::faults::{Stop, Strike};
 use crate::history::{Action, Record};
 use crate::node::Node;
 use rand::Rng as _;
-use starling_node::crdt::{CausalContext, Dot, Object, ObjectId, ObjectOp, SetOp, TypeTag};
+use starling_node::crdt::{
+    CausalContext, DeltaType, Dot, Leaf, Object, ObjectId, ObjectOp, Observed, Row, SetOp, TypeTag,
+};
 use starling_node::store::Family;
 use std::collections::BTreeMap;
 
@@ -131,14 +133,21 @@ impl World {
             // A removal also stands for what the replica had removed before.
             let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
             let known = seen.filter(|_| removal).unwrap_or(said);
+            let waits = waiting(record);
+            let mut all_said = said.clone();
+            all_said.join(&waits);
             let copies = copies.entry(object).or_insert_with(|| self.kept_copies(object));
             let live =
                 |copy: &Object| removable(record, copy).iter().any(|dot| known.contains(*dot));
             let kept = |owed: &Option<CausalContext>| {
-                owed.as_ref().is_none_or(|owed| !said.is_empty() && said.is_subset(owed))
+                let all = |owed| !all_said.is_empty() && all_said.is_subset(owed);
+                owed.as_ref().is_none_or(all)
             };
             let holds = |(copy, owed): &(Object, Option<CausalContext>)| {
-                known.is_subset(copy.context()) && kept(owed) && !(removal && live(copy))
+                known.is_subset(copy.context())
+                    && kept(owed)
+                    && !(removal && live(copy))
+                    && keeps_waiting(record, &waits, copy)
             };
             // What a removal took off totals is not told by live dots.
             let totalled = matches!(object.tag, TypeTag::Counter | TypeTag::Zset);
@@ -161,4 +170,39 @@ fn removable(record: &Record, copy: &Object) -> Vec<Dot> {
         }
         _ => copy.live_dots(),
     }
+}
+
+/// Dots that a removal of members observed and the replica that applied it had not seen: there the
+/// removal waits for them, outside its context, so `said` and `seen` do not name them. A disk that
+/// holds the removal holds these as well.
+fn waiting(record: &Record) -> CausalContext {
+    match record.durable_write() {
+        Some((
+            ObjectOp::Set(SetOp::Update { remove, observed: Observed::Context(seen), .. }),
+            written,
+        )) if !remove.is_empty() => seen.dots.minus(&written.seen.dots),
+        _ => CausalContext::new(),
+    }
+}
+
+/// Whether in the copy every one of these dots is dead for the members that were removed: seen and
+/// not live, or dead on arrival.
+fn keeps_waiting(record: &Record, waits: &CausalContext, copy: &Object) -> bool {
+    let (Action::Write(ObjectOp::Set(SetOp::Update { remove, .. })), Object::Set(set)) =
+        (&record.intent.action, copy)
+    else {
+        return true;
+    };
+    let live = removable(record, copy);
+    let dots = waits.iter().flat_map(|(actor, runs)| {
+        let counters = runs.iter().flat_map(|(from, to)| *from..=*to);
+        counters.map(move |counter| Dot { actor, counter })
+    });
+    let dead = |dot: Dot| match set.context().contains(dot) {
+        true => !live.contains(&dot),
+        false => {
+            remove.iter().all(|member| set.visible(member, &Row::of(dot, Leaf::Here)).is_empty())
+        }
+    };
+    dots.into_iter().all(dead)
 }
