@@ -1,6 +1,5 @@
 //! Expiry on a cluster of cores: absent everywhere from one instant on, and never back.
 
-#[allow(dead_code)] // Clusters with default settings.
 mod cluster_support;
 
 use cluster_support::{Cluster, object};

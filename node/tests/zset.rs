@@ -1,7 +1,6 @@
 //! Sorted sets on a cluster: scores add up, removals are exact, and a page by score is right also
 //! where replicas differ.
 
-#[allow(dead_code)] // Its other users crash nodes.
 mod cluster_support;
 
 use cluster_support::{Cluster, object};

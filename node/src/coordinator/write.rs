@@ -192,7 +192,9 @@ impl Write {
         let mut applier_covers = Vec::new();
         let mut away = away.into_iter();
         let heard = |nodes: &[NodeId]| nodes.iter().find(|n| !self.silent.contains(n)).copied();
-        let stand_in = own(&spare).or(heard(&spare)).or(spare.first().copied());
+        // A stand-in has no rights: it takes nothing away while there is an owner to ask.
+        let fit = if self.takes_away() && !alive.is_empty() { &[] } else { &spare[..] };
+        let stand_in = own(fit).or(heard(fit)).or(fit.first().copied());
         let rich: Vec<NodeId> =
             alive.iter().filter(|node| !self.poor.contains(node)).copied().collect();
         let poor = alive.first().copied().filter(|_| rich.is_empty());
@@ -204,7 +206,7 @@ impl Write {
                 let nobody = || Failure::Unavailable("no replica can be reached".into());
                 let better =
                     stand_in.filter(|node| heard(&[*node]).is_some() && self.needs.pw == 0);
-                let first = alive.first().copied();
+                let first = rich.first().copied();
                 let chosen = better.or(first).or(stand_in).ok_or_else(nobody)?;
                 if Some(chosen) != first {
                     spare.retain(|node| *node != chosen);
@@ -299,6 +301,15 @@ impl Write {
         }
         if alive.is_empty() || self.apply_somewhere(view, op, doing).is_err() {
             self.fail(Failure::Refused(refused), doing);
+        }
+    }
+
+    /// Whether it is a decrement of a bounded counter.
+    fn takes_away(&self) -> bool {
+        match self.action {
+            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount < 0,
+            ObjectOp::Bounded(BoundedOp::Take { .. }) => true,
+            _ => false,
         }
     }
 
