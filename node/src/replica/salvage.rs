@@ -5,8 +5,8 @@
 //! else. So only the damaged rows go, and from the header every claim that could be about them.
 //! The context keeps a dot only where it is certain that no damaged row held it: dots in intact
 //! rows, dots of intact rows that a mark or the other owner's state names, those of the expiry, and
-//! those that a removal of everything covered. Any other dot may have been live in a damaged row, and
-//! to go on claiming it would tell all others that it was removed.
+//! those that a removal of everything covered. Any other dot may have been live in a damaged row,
+//! and to go on claiming it would tell all others that it was removed.
 
 use super::Replica;
 use super::keys::{Marked, object_key, parse_hint_key, prefix_end};
