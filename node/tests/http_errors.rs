@@ -97,9 +97,9 @@ async fn what_is_not_there_says_what_is() {
     server.get("/v1/nonsense").await.problem(404, "unknown_route");
     server.get("/v1/kv/b").await.problem(404, "unknown_route");
     server.get("/favicon.ico").await.problem(404, "unknown_route");
-    let detail = server.get("/v1/hlls/b/k").await.problem(404, "unknown_type");
+    let detail = server.get("/v1/ledgers/b/k").await.problem(404, "unknown_type");
     assert!(detail.contains("counters"), "{detail}");
-    server.get("/v1/explain/hll/b/k").await.problem(404, "unknown_type");
+    server.get("/v1/explain/ledger/b/k").await.problem(404, "unknown_type");
     let answer = server.ask("PATCH", "/v1/kv/b/k", "", b"").await;
     answer.problem(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), "GET, PUT, DELETE, HEAD");
