@@ -25,7 +25,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test verify format-check lint docs audit sim chaos bench fuzz fmt clean
+.PHONY: help run test verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -61,9 +61,14 @@ lint: ## clippy on everything, and on the pure core alone
 	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
 	@$(CORE) clippy --locked -p starling-sim --features rig --all-targets -- -D warnings
 
-docs: ## the API documentation without a warning; links in *.md are a test
+docs: ## the API documentation without a warning, pictures as new as their sources; links are a test
 	@.ci/setup build
+	@.ci/diagrams check
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+
+diagrams: ## render docs/diagrams/**/*.dot that changed to the SVG beside it
+	@.ci/setup diagrams
+	@.ci/diagrams
 
 audit: ## licences, sources and advisories of all dependencies
 	@.ci/setup audit
