@@ -3,7 +3,7 @@
 pub mod file;
 
 use starling_node::crdt::{
-    CausalContext, CounterOp, FlagOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
+    CausalContext, CounterOp, FlagOp, HllOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
 };
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
 
@@ -110,7 +110,7 @@ impl Record {
             ObjectOp::Flag(FlagOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. }) => true,
             ObjectOp::DwFlag(FlagOp::Delete { .. }) => true,
             ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
-            ObjectOp::Zset(ZsetOp::Delete { .. }) => true,
+            ObjectOp::Zset(ZsetOp::Delete { .. }) | ObjectOp::Hll(HllOp::Delete { .. }) => true,
             ObjectOp::Zset(ZsetOp::Update { remove, .. }) => !remove.is_empty(),
             _ => false,
         };

@@ -15,6 +15,7 @@ pub mod reads_counted;
 pub mod removed_stays_removed;
 pub mod replicas_equal;
 pub mod scores_exact;
+pub mod sketches_exact;
 pub mod views_agree;
 
 use crate::history::{History, Record};
@@ -136,6 +137,7 @@ pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     removed_stays_removed::check(evidence, findings);
     counters_exact::check(evidence, findings);
     scores_exact::check(evidence, findings);
+    sketches_exact::check(evidence, findings);
     nothing_invented::check(evidence, findings);
     never_below_zero::check(evidence, findings);
 }

@@ -6,6 +6,7 @@
 mod bounded;
 mod counter;
 mod flag;
+mod hll;
 mod kv;
 mod options;
 mod paced;
@@ -135,9 +136,11 @@ impl Workload {
     pub fn retry(&mut self, record: &Record, retries: u32) -> bool {
         let client = &mut self.clients[record.client];
         let failed = matches!(record.outcome, Outcome::Unknown | Outcome::NotApplied(_));
-        // Members of sets are added once and keys called fresh are written once: checks rely on it.
+        // Members of sets and elements of distinct sketches are added once and keys called fresh
+        // are written once: checks rely on it.
         let may = record.intent.object.tag != TypeTag::Set
             && !is_kind(&record.intent.object, "fresh")
+            && !is_kind(&record.intent.object, "distinct")
             && !record.intent.impossible;
         let again = failed && may && client.retried < retries;
         client.retried = if again { client.retried + 1 } else { 0 };

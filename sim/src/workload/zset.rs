@@ -1,10 +1,10 @@
-//! Sorted sets, whose few members many clients set, add to and remove, and HyperLogLogs. Little of
-//! both: their rows are those of sets. To the scores called `tally` clients only add.
+//! Sorted sets, whose few members many clients set, add to and remove. Little of them: their rows
+//! are those of sets. To the scores called `tally` clients only add.
 
-use super::{Workload, delete, object};
+use super::{Workload, delete, hll, object};
 use crate::history::Action;
 use rand::Rng as _;
-use starling_node::crdt::{HllOp, ObjectId, ObjectOp, Observed, Real, TypeTag, ZsetOp};
+use starling_node::crdt::{ObjectId, ObjectOp, Observed, Real, TypeTag, ZsetOp};
 use starling_node::wire::api::{ByScore, ReadQuery};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub(super) fn next(all: &mut Workload, client: usize) -> (ObjectId, Action) {
     match all.rng.random_range(0..10) {
         0..4 => scores(all, client),
         4..7 => tally(all),
-        _ => sketch(all, client),
+        _ => hll::next(all, client),
     }
 }
 
@@ -65,19 +65,4 @@ fn by_score(all: &mut Workload) -> ReadQuery {
     let (min, max) = (bound(-2), bound(5));
     let desc = all.rng.random_bool(0.3);
     ReadQuery::Scores(ByScore { min, max, after: None, desc, limit })
-}
-
-fn sketch(all: &mut Workload, client: usize) -> (ObjectId, Action) {
-    let object = object(TypeTag::Hll, format!("shared-{}", all.skewed(2)));
-    let action = match all.rng.random_range(0..10) {
-        0..6 => {
-            let elements: Vec<_> =
-                (0..3).map(|_| format!("e{}", all.rng.random_range(0..40))).collect();
-            let op = HllOp::add(elements.iter().map(String::as_bytes));
-            Action::Write(ObjectOp::Hll(op))
-        }
-        6 => delete(TypeTag::Hll, all.observed(client, &object)),
-        _ => Action::Read(ReadQuery::Whole),
-    };
-    (object, action)
 }
