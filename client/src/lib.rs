@@ -72,7 +72,23 @@ pub fn example(body: impl AsyncFnOnce(Client) -> Result<(), Error>) {
     drop(body);
 }
 
-/// A cluster, by some of its nodes. Clones share connections.
+/// A cluster, by some of its nodes. Clones share connections and the budget of repetitions.
+///
+/// # What is repeated
+/// An operation whose answer is lost is repeated when doing it twice, whatever others do in
+/// between, leaves what doing it once at the end would. That is every operation but increments,
+/// which are repeated only when surely nothing was applied: a connection was refused, or a node
+/// answered `503` or `429`.
+///
+/// The price: an operation may be carried out again while its call lasts, and where a node was
+/// frozen with the first attempt, when it has ended. Writes and removals that must not touch what
+/// came later go with a [`Context`]: they touch nothing else, however often.
+///
+/// Repetitions go to another node where there is one; a node that could not be reached or was
+/// silent is avoided for 2 s, and one that answers with `Retry-After` is asked no sooner. Between
+/// attempts there are pauses, drawn from 0 to 20 ms, 40 ms and so on up to 1 s. There are at most
+/// [`Options::attempts`] within [`Options::deadline`], and of all calls a tenth may be repeated,
+/// and ten a second besides. Going past nodes that refuse connections is not counted.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Arc<Transport>,
