@@ -156,7 +156,7 @@ impl<S: Store> Replica<S> {
             let leaves = self.trees.leaves(key).to_vec();
             let (partition, n) = key;
             self.send(from, PeerBody::Leaves { partition, n, leaves });
-            self.tell_stable(from, key);
+            self.tell_stable(view, from, key);
         }
     }
 
@@ -177,7 +177,7 @@ impl<S: Store> Replica<S> {
         if leaves == 0 {
             return;
         }
-        self.tell_stable(from, (partition, n));
+        self.tell_stable(view, from, (partition, n));
         let mut after = None;
         loop {
             let listed = self.list(view, (partition, n), leaves, after.as_ref());

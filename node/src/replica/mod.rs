@@ -329,6 +329,7 @@ impl<S: Store> Replica<S> {
         let stale = self.stale_in(view, object, state).unwrap_or_default();
         let joined = self.join_quietly(view, now, object, state);
         self.tell_expiry(now, from, object, state);
+        self.tell_forgotten(view, from, object, state);
         if !stale.is_empty() {
             self.metrics.add(Metric::StaleDots, stale.len() as u64);
             let delta = state.obituary(&stale);

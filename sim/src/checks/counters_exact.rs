@@ -18,19 +18,21 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             let bounds = added(&records);
             findings.count("counters_bounded", 1);
             findings.count("counters_without_unknown", u64::from(bounds.start() == bounds.end()));
-            let removed = Removed::of(&records);
-            if removed.unseen && evidence.nodes[0].collects() {
+            let removed = match evidence.nodes[0].collects() {
+                true => Removed::of(&records),
+                false => Removed::default(),
+            };
+            if removed.unseen {
                 // What was removed unseen and collected left no trace to count.
                 findings.count("counters_collected_unseen", 1);
                 continue;
             }
-            let collected = removed.tallies.iter().filter(|(run, _)| counter.is_without(run));
-            let runs = sum(counter.runs()) + sum(collected);
+            let runs = sum(with_collected(counter, &removed).iter());
             if !bounds.contains(&runs) {
                 let detail = format!("{} counted {runs} on {id}, not in {bounds:?}", copy.owner);
                 findings.violation(NAME, detail);
             }
-            if let Err(why) = resets(counter, &records, findings) {
+            if let Err(why) = resets(counter, &records, &removed, findings) {
                 findings.violation(NAME, format!("{} on {id}: {why}", copy.owner));
             }
         }
@@ -87,13 +89,30 @@ impl Removed {
     }
 }
 
+/// The runs of the counter, with those that were removed and then collected. (A removal by one who
+/// saw less of such a run brings that part of it back, all of it removed.)
+fn with_collected(counter: &Counter, removed: &Removed) -> BTreeMap<Dot, Tally> {
+    let mut runs: BTreeMap<Dot, Tally> = counter.runs().map(|(run, t)| (*run, *t)).collect();
+    for (run, tally) in &removed.tallies {
+        if counter.is_over(run) {
+            runs.insert(*run, *tally);
+        }
+    }
+    runs
+}
+
 fn sum<'a>(tallies: impl Iterator<Item = (&'a Dot, &'a Tally)>) -> i128 {
     tallies.map(|(_, tally)| tally.up as i128 - tally.down as i128).sum()
 }
 
 /// Whether what was taken off is what acknowledged resets observed, or more of what unknown
 /// ones did, and nothing else.
-fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Result<(), String> {
+fn resets(
+    counter: &Counter,
+    records: &[&Record],
+    removed: &Removed,
+    findings: &mut Findings,
+) -> Result<(), String> {
     let mut certain: BTreeMap<Dot, u64> = BTreeMap::new();
     let mut possible: BTreeMap<Dot, Vec<Tally>> = BTreeMap::new();
     let mut unseen = false;
@@ -115,9 +134,8 @@ fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Re
         }
     }
     let base: BTreeMap<Dot, Tally> = counter.base().map(|(run, tally)| (*run, *tally)).collect();
-    let removed = Removed::of(records);
     for (run, last) in &certain {
-        if removed.tallies.contains_key(run) && counter.is_without(run) {
+        if removed.tallies.contains_key(run) && counter.is_over(run) {
             findings.count("resets_collected", 1);
             continue;
         }

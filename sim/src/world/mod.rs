@@ -405,7 +405,8 @@ impl World {
     /// A write that was answered may still make its last hint; it is paid at once.
     fn pay_the_last(&mut self) {
         let until_us = self.now_us + PAY_MAX_US;
-        while self.now_us < until_us && self.nodes.iter().any(|node| node.hints_pending() > 0) {
+        // What is forgotten meanwhile is forgotten by one owner after the other.
+        while self.now_us < until_us && !self.is_converged() {
             self.run_until(self.now_us + LOOK_US);
         }
     }
