@@ -107,10 +107,9 @@ fn check_rules(prometheus: &Prometheus) {
     let mut wrong = Vec::new();
     for rule in rules() {
         let result = prometheus.query(&rule.expr);
-        if let Some(record) = rule.record() {
-            if result.is_empty() || prometheus.query(&record).is_empty() {
-                wrong.push(format!("{record} is not recorded"));
-            }
+        let made = rule.record().map(|record| prometheus.query(&record));
+        if made.is_some_and(|made| made.is_empty() || result.is_empty()) {
+            wrong.push(format!("{} is not recorded", rule.name));
         }
         for selector in selectors(&rule.expr) {
             if !has_data(&prometheus.query(&selector.text())) {

@@ -36,14 +36,10 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// A message goes out, or was dropped.
-    pub fn sent(&self, body: &PeerBody, queued: bool) {
+    /// A message is about to be queued: its answer may come before queueing returns.
+    pub fn sends(&self, body: &PeerBody) {
         let Some(op) = request(body) else { return };
         self.sent.fetch_add(1, Relaxed);
-        if !queued {
-            self.failed.fetch_add(1, Relaxed);
-            return;
-        }
         let now = Instant::now();
         let mut timed = self.timed();
         let late = timed.is_some_and(|(_, since)| now.duration_since(since) >= GIVEN_UP);
@@ -51,6 +47,13 @@ impl Calls {
         if late || timed.is_none() {
             *timed = Some((op, now));
         }
+    }
+
+    /// It was dropped instead.
+    pub fn dropped(&self, body: &PeerBody) {
+        let Some(op) = request(body) else { return };
+        self.failed.fetch_add(1, Relaxed);
+        self.timed().take_if(|(waits, _)| *waits == op);
     }
 
     /// A message came in.
@@ -125,15 +128,17 @@ mod tests {
                 key: b"k".to_vec(),
             },
         };
-        calls.sent(&ask(1), true);
-        calls.sent(&ask(2), true);
-        calls.sent(&ask(3), false);
+        calls.sends(&ask(0));
+        calls.dropped(&ask(0));
+        for op in [1, 2, 3] {
+            calls.sends(&ask(op));
+        }
         calls.received(&applied(2));
         assert_eq!(calls.read().took.count, 0, "the first is timed, not the second");
         calls.received(&joined(1, Ok(false)));
         calls.received(&PeerBody::AppliedDurable { op: OpId(1) });
         let read = calls.read();
-        assert_eq!((read.sent, read.failed), (3, 2));
+        assert_eq!((read.sent, read.failed), (4, 2));
         assert_eq!((read.took.count, read.unanswered), (1, 0));
     }
 }

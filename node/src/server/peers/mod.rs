@@ -179,8 +179,11 @@ impl Peers {
     /// Queues `message` for the peer; drops and counts it when it cannot.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
         if let Some(peer) = self.get(to) {
-            let queued = peer.queue.push(codec::encode(message), &peer.counts);
-            peer.counts.calls.sent(&message.body, queued);
+            let calls = &peer.counts.calls;
+            calls.sends(&message.body);
+            if !peer.queue.push(codec::encode(message), &peer.counts) {
+                calls.dropped(&message.body);
+            }
         }
     }
 
