@@ -31,6 +31,10 @@ pub struct Config {
     /// lets replicas whose clocks differ, and extensions that are on their way, find it still
     /// there; shorter frees the disk sooner. More than clocks can differ: 60 to 86,400.
     pub expiry_grace_s: u32,
+    /// Until the context of a removed object may be collected, and between attempts to, ms. Longer
+    /// keeps removed objects longer; shorter asks all members more often. A node that started less
+    /// long ago takes no part, so it has to be longer than any request lasts: 60,000 to 3,600,000.
+    pub settle_ms: u32,
     /// Client requests open at once; more are refused with `429`.
     pub requests_max: usize,
     /// A known bug put back on purpose, to prove that the simulator finds it.
@@ -76,6 +80,7 @@ mutants! {
     IgnoreSyncError "ignore-sync-error" "Take a sync that failed for one that succeeded.";
     BlindDigest "blind-digest" "Leave some objects out of the digest trees.";
     DeadlineAsFailure "deadline-as-failure" "Call a write failed whose deadline passed.";
+    SettleEarly "settle-early" "Agree that dots are stable without looking.";
     RepairWrongNode "repair-wrong-node" "Send what a replica lacks to another one.";
 }
 
@@ -91,6 +96,7 @@ impl Config {
             exchange_ms: 60_000,
             scrub_ms: 1_000,
             expiry_grace_s: 600,
+            settle_ms: 120_000,
             requests_max: 10_000,
             #[cfg(feature = "mutants")]
             mutant: None,

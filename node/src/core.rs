@@ -291,7 +291,11 @@ impl<S: Store> Core<S> {
 
     fn deliver(&mut self, now: Time, from: NodeId, body: PeerBody) {
         if !is_answer(&body) {
-            self.replica.handle(&self.view, now, from, body);
+            let busy = match &body {
+                PeerBody::Settle { partition, .. } => self.coordinator.writes_in(*partition),
+                _ => false,
+            };
+            self.replica.handle(&self.view, now, from, body, busy);
         } else if self.coordinator.on_answer(&self.view, now, from, body) {
             self.replica.answers_again(from, now);
         }
@@ -332,8 +336,12 @@ impl<S: Store> Core<S> {
         for (bucket, props) in std::mem::take(&mut self.replica.effects.buckets) {
             let before = self.view.n_of(&bucket);
             self.view.set_bucket(bucket.clone(), props);
+            let rebuild = |replica: &mut Replica<S>, view: &View| {
+                replica.unsettle_all(view)?;
+                replica.rebuild_trees(view)
+            };
             if self.view.n_of(&bucket) != before
-                && let Err(error) = self.replica.rebuild_trees(&self.view)
+                && let Err(error) = rebuild(&mut self.replica, &self.view)
             {
                 self.replica.effects.halt = Some(error.to_string());
             }

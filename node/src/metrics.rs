@@ -47,6 +47,10 @@ metrics! {
     ExchangeObjects "starling_exchange_objects_total" Counter "Objects that comparisons found differing.";
     Unproven "starling_exchange_unproven_seconds" Gauge "Time since some partition was last found equal to some other member's, the longest of all, since this start at most.";
     Collected "starling_rows_collected_total" Counter "Rows of removed sets and delivered stand-in copies deleted in the background.";
+    SettleRounds "starling_settle_rounds_total" Counter "Times that this node asked all members whether the context of removed objects may go.";
+    SettleAgreed "starling_settle_agreed_total" Counter "Times that all of them agreed.";
+    ContextsCollected "starling_contexts_collected_total" Counter "Removed objects of which nothing is kept any more.";
+    StaleDots "starling_stale_dots_total" Counter "Copies of long removed content that came from elsewhere and were refused.";
     ObjectsExpired "starling_objects_expired_total" Counter "Objects whose instant of expiry came.";
     ExpiredCollected "starling_objects_expired_collected_total" Counter "Expired objects whose content was deleted in the background.";
     Syncs "starling_syncs_total" Counter "Group commits completed.";

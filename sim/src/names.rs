@@ -6,7 +6,7 @@ use crate::network::Link;
 use starling_node::cluster::MembershipView;
 use starling_node::crdt::{BoundedOp, CounterOp, FlagOp, KvOp, ObjectOp, Observed, OpError, SetOp};
 use starling_node::wire::api::{Failure, Reply};
-use starling_node::wire::peer::{PeerBody, Refusal};
+use starling_node::wire::peer::{PeerBody, Refusal, Settle};
 
 /// A message by its kind, operation and object.
 pub fn body(body: &PeerBody) -> String {
@@ -44,6 +44,12 @@ pub fn body(body: &PeerBody) -> String {
             format!("Objects {partition} of {}", objects.len())
         }
         PeerBody::Pull(objects) => format!("Pull of {}", objects.len()),
+        PeerBody::Settle { partition, what, .. } => match what {
+            Settle::Ask { stable, .. } => format!("Settle {partition}: ask of {}", stable.len()),
+            Settle::Agree { .. } => format!("Settle {partition}: agree"),
+            Settle::Done { .. } => format!("Settle {partition}: done"),
+            Settle::Known { stable, .. } => format!("Settle {partition}: known {}", stable.len()),
+        },
         PeerBody::Summary(summary) => format!("Summary {summary:016x}"),
         PeerBody::Lacks(objects) => format!("Lacks {}", objects.len()),
         PeerBody::RightsWanted { object, to, have, amount } => {
@@ -192,6 +198,7 @@ pub fn refusal(refusal: &Refusal) -> &'static str {
         Refusal::Failed(_) => "refusals_failed",
         Refusal::HintsFull => "refusals_hints_full",
         Refusal::Misdirected => "refusals_misdirected",
+        Refusal::Stale => "refusals_stale",
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Setting {
     scrub_ms: u32,
     hints_max: u64,
     requests_max: usize,
+    settle_ms: u32,
 }
 
 impl Setting {
@@ -42,6 +43,8 @@ impl Setting {
             // Mostly the defaults, sometimes so few that the bound is met.
             hints_max: if rng.random_bool(0.9) { 1_000_000 } else { 20 },
             requests_max: if rng.random_bool(0.8) { 10_000 } else { 4 },
+            // In half of the runs never, so that the checks find every context.
+            settle_ms: if rng.random_bool(0.5) { rng.random_range(4_000..8_000) } else { u32::MAX },
         }
     }
 
@@ -56,6 +59,7 @@ impl Setting {
             scrub_ms: config.scrub_ms,
             hints_max: config.hints_max,
             requests_max: config.requests_max,
+            settle_ms: config.settle_ms,
         }
     }
 
@@ -68,6 +72,7 @@ impl Setting {
         config.scrub_ms = self.scrub_ms;
         config.hints_max = self.hints_max;
         config.requests_max = self.requests_max;
+        config.settle_ms = self.settle_ms;
     }
 }
 
@@ -208,6 +213,11 @@ impl Node {
     /// Replicas of each object in the bucket, as a node that is up knows.
     pub fn n_of(&self, bucket: &str) -> Option<u8> {
         self.core().map(|core| core.n_of(bucket))
+    }
+
+    /// Whether it collects the contexts of removed objects while a run lasts.
+    pub fn collects(&self) -> bool {
+        self.config.settle_ms < u32::MAX
     }
 
     /// Its gauges and the settings that bound them, of a node that is up.

@@ -12,6 +12,7 @@ use crate::cluster::{BUCKETS, View};
 use crate::config::{BucketProps, Config, Mutant};
 use crate::crdt::{KvOp, NodeId, ObjectId, ObjectOp, Observed, TypeTag};
 use crate::metrics::{Metric, Metrics};
+use crate::placement::partition_of;
 use crate::time::Time;
 use crate::wire::api::{Failure, Options, Quorum, ReadQuery, Reply, Request, RequestId};
 use crate::wire::codec;
@@ -190,6 +191,15 @@ impl Coordinator {
     /// Members or their liveness changed.
     pub fn members_changed(&mut self, view: &View) {
         self.silence.members_changed(view);
+    }
+
+    /// Whether a write to an object in that partition is under way.
+    pub fn writes_in(&self, partition: u16) -> bool {
+        let is_there = |op: &Op| match op {
+            Op::Write(write) => partition_of(&write.object) == partition,
+            _ => false,
+        };
+        self.ops.values().any(is_there)
     }
 
     /// When `tick` is next due, µs.

@@ -273,7 +273,8 @@ impl Read {
     fn finish(&self, diverged: bool, doing: &mut Doing) -> Outcome {
         let states: Vec<&Answer> =
             self.valid().map(|(_, answer)| answer).filter(|a| a.state.is_some()).collect();
-        let (mut object, mut more) = merge(&states, &self.query, self.object.tag);
+        let parts = states.iter().map(|answer| without_stale(answer, &states));
+        let (mut object, mut more) = merge(&states, parts.collect(), &self.query, self.object.tag);
         let expires_at = object.expires_at();
         let expired = expires_at.is_some_and(|at| at <= self.at);
         let repaired = if diverged && !expired { self.repair(&object, doing) } else { 0 };
@@ -330,10 +331,27 @@ impl Read {
     }
 }
 
+/// A replica's state without what another one knows to be removed because it is stable.
+fn without_stale(answer: &Answer, all: &[&Answer]) -> Object {
+    let mut state = answer.state.clone().expect("an answer with a state");
+    for other in all.iter().filter(|other| !other.stable.is_empty()) {
+        let Some(known) = &other.state else { continue };
+        let stale = state.stale_dots(&other.stable, known.context());
+        if !stale.is_empty() {
+            state = state.without(&stale);
+        }
+    }
+    state
+}
+
 /// Joins the states of all answers, and says whether a set has members behind the page.
-fn merge(states: &[&Answer], query: &ReadQuery, tag: crate::crdt::TypeTag) -> (Object, bool) {
+fn merge(
+    states: &[&Answer],
+    mut parts: Vec<Object>,
+    query: &ReadQuery,
+    tag: crate::crdt::TypeTag,
+) -> (Object, bool) {
     let mut more = states.iter().any(|answer| answer.more);
-    let mut parts: Vec<Object> = states.iter().filter_map(|answer| answer.state.clone()).collect();
     if let ReadQuery::Page { limit, .. } = query {
         let upto = parts.iter().filter_map(page_end).min();
         parts.iter_mut().for_each(|part| cut(part, upto.as_ref()));

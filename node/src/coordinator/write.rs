@@ -269,7 +269,8 @@ impl Write {
                     .into(),
             ),
             Refusal::Failed(detail) => Failure::Unavailable(format!("storage failed: {detail}")),
-            Refusal::Misdirected => {
+            // Of deltas only, and those come from a replica that applied.
+            Refusal::Stale | Refusal::Misdirected => {
                 Failure::Unavailable("the replicas do not agree on the layout yet".into())
             }
         };

@@ -72,6 +72,11 @@ impl Counter {
         self.base.iter()
     }
 
+    /// Whether nothing is said of that run: it was never heard of, or removed and collected.
+    pub fn is_without(&self, run: &Dot) -> bool {
+        !self.runs.contains_key(run)
+    }
+
     /// The tallies a client sees with the value and hands back in its context.
     pub fn tallies(&self) -> &BTreeMap<Dot, Tally> {
         &self.runs

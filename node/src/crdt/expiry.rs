@@ -128,7 +128,7 @@ impl Object {
     }
 
     /// The same with the context they are under.
-    fn expiry_mut(&mut self) -> Option<(&mut Expiry, &mut CausalContext)> {
+    pub(crate) fn expiry_mut(&mut self) -> Option<(&mut Expiry, &mut CausalContext)> {
         Some(match self {
             Object::Kv(kv) => (&mut kv.expiry, &mut kv.context),
             Object::Counter(counter) => (&mut counter.expiry, &mut counter.context),

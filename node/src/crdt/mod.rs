@@ -21,6 +21,7 @@ pub mod rows;
 mod rows_parts_test;
 pub mod rwset;
 pub mod set;
+pub mod stable;
 pub mod zset;
 
 pub use bounded::{Bounded, BoundedOp, Ledger};
@@ -38,6 +39,7 @@ pub use row::{Leaf, Real, Row};
 pub use rows::Rows;
 pub use rwset::RwSet;
 pub use set::{Set, SetOp};
+pub use stable::Stable;
 pub use zset::{Zset, ZsetOp};
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 //! object).
 
 use super::counter::Tally;
-use super::{Dot, Hlc, Mint};
+use super::{Dot, Hlc, Mint, Stable};
 use bincode::{Decode, Encode};
 use std::collections::BTreeMap;
 
@@ -186,6 +186,28 @@ impl Row {
             let newer = base.is_none_or(|base| base.last < total.last);
             newer.then(|| (total.amount, base.map(|base| base.amount)))
         })
+    }
+
+    /// The row without what need not be kept because it is stable, see [`super::stable`]: removals
+    /// where nothing else is left, and totals observed of runs that are over.
+    pub fn settled(&self, stable: &Stable) -> Row {
+        let mut row = self.clone();
+        if !row.is_present() && row.live.keys().all(|dot| stable.has(*dot)) {
+            row.live.clear();
+        }
+        let going_on = |run: &Dot| {
+            let of = row.live.keys().filter_map(|dot| row.total_of(dot));
+            of.into_iter().any(|(live, _)| live == *run)
+        };
+        row.base = self
+            .base
+            .iter()
+            .filter(|(run, base)| {
+                going_on(run) || !stable.has(Dot { actor: run.actor, counter: base.last })
+            })
+            .map(|(run, base)| (*run, *base))
+            .collect();
+        row
     }
 
     /// Adds to this actor's run, or begins one: the new dot with its total, and the dot it takes

@@ -8,12 +8,13 @@ use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
 use crate::crdt::expiry::{NEVER, Terms, Ttl, bucket_of, instant_after};
 use crate::crdt::{
-    BoundedOp, CounterOp, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError, TypeTag,
+    BoundedOp, CounterOp, Dot, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError, TypeTag,
 };
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
 use crate::time::Time;
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
+use std::collections::BTreeSet;
 
 /// Rows with totals that one removal of everything can name: they travel in its delta.
 const TOTALS_MAX: u64 = 10_000;
@@ -60,6 +61,11 @@ impl<S: Store> Replica<S> {
         hint_for: &[NodeId],
     ) {
         let joined = self.may_hold(view, object, hint_for).and_then(|()| {
+            let stale = self.stale_in(view, object, delta);
+            if !stale.map_err(|error| self.refusal_of(object, error))?.is_empty() {
+                self.metrics.count(Metric::StaleDots);
+                return Err(Refusal::Stale);
+            }
             let joined = self.join_now(view, now, object, delta, hint_for);
             joined.map_err(|error| self.refusal_of(object, error))
         });
@@ -122,7 +128,8 @@ impl<S: Store> Replica<S> {
             Ok(window) => window.map_err(Refusal::Op)?,
             Err(error) => return Err(self.refusal_of(object, error)),
         };
-        let next = window.context().highest(self.actor).max(self.floor) + 1;
+        let floor = self.floor.max(self.settling.floor(object));
+        let next = window.context().highest(self.actor).max(floor) + 1;
         let mint = Mint::new(self.actor, next, self.clock.now(now.wall_ms));
         let mut mint = mint.with_floor(match object.tag {
             TypeTag::Bounded => self.rights.floor_of(object),
@@ -200,6 +207,9 @@ impl<S: Store> Replica<S> {
     ) -> Result<rows::Header, StoreError> {
         self.observe(now, delta);
         let held = self.receive(view, now, object, delta)?;
+        let stale = self.stale_in(view, object, delta)?;
+        let fresh = (!stale.is_empty()).then(|| delta.without(&stale));
+        let delta = fresh.as_ref().unwrap_or(delta);
         let spoilt = match &self.config {
             config if config.is_mutant(Mutant::ForgetDot) => Some(mutants::forget_dots(delta)),
             config if config.is_mutant(Mutant::WrongMax) => {
@@ -220,14 +230,15 @@ impl<S: Store> Replica<S> {
         minted: bool,
     ) -> Result<rows::Header, StoreError> {
         let mut batch = Batch::default();
-        let mut joined = rows::join(&self.store, object, held, delta, self.actor, &mut batch)?;
+        let settled = (self.actor, self.stable_for(view, object));
+        let mut joined = rows::join(&self.store, object, held, delta, settled, &mut batch)?;
         if let (Object::Kv(kv), true) =
             (&mut joined.header.object, self.config.is_mutant(Mutant::WallClockLww))
         {
             mutants::keep_latest(kv);
             joined.after = rows::save(object, &joined.header, &mut batch);
         }
-        let known = joined.own_before.max(self.floor);
+        let known = joined.own_before.max(self.floor).max(self.settling.floor(object));
         if !minted && delta.context().highest(self.actor) > known {
             // A peer has dots of this actor that this node forgot: it lost writes on disk.
             self.new_epoch();
@@ -254,11 +265,24 @@ impl<S: Store> Replica<S> {
             let after = self.trees.counted(&key, goes, joined.after);
             self.trees.replace(&key, n, before, after);
             self.note_bucket(object, &joined.header.object);
+            self.note_settling(view, object, &joined.header);
             if object.tag == TypeTag::Bounded {
                 self.rights.note_change(object);
             }
         }
         Ok(joined.header)
+    }
+
+    /// The live dots of `delta` that are copies of something removed long ago.
+    pub(super) fn stale_in(
+        &self,
+        view: &View,
+        object: &ObjectId,
+        delta: &Object,
+    ) -> Result<BTreeSet<Dot>, StoreError> {
+        let Some(stable) = self.stable_for(view, object) else { return Ok(BTreeSet::new()) };
+        let (header, _) = rows::load(&self.store, object)?;
+        Ok(delta.stale_dots(stable, header.object.context()))
     }
 
     /// Follows the clocks in the delta as far as they are not too far ahead.

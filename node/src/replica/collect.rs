@@ -63,11 +63,16 @@ impl<S: Store> Replica<S> {
         let mut batch = Batch::default();
         match parse_object_key(&key[META_COLLECT.len()..]) {
             Some((object, _)) => self.collect_object(view, &object, cursor, &mut batch)?,
-            None => batch.delete(Family::Meta, key),
+            None => batch.delete(Family::Meta, key.clone()),
         }
         let rows = batch.changes.iter().filter(|change| change.family == Family::Rows).count();
         self.commit(batch)?;
         self.metrics.add(Metric::Collected, rows as u64);
+        if let Some((object, _)) = parse_object_key(&key[META_COLLECT.len()..])
+            && self.store.get(Family::Meta, &key)?.is_none()
+        {
+            self.settle_collected(view, &object)?;
+        }
         Ok(true)
     }
 

@@ -200,6 +200,7 @@ impl<S: Store> Replica<S> {
             let (partition, n) = key;
             differing.insert(partition);
             self.send(from, PeerBody::Leaves { partition, n, leaves });
+            self.tell_stable(from, key);
         }
         self.exchange.note(view, from, now.mono_us, differing);
     }
@@ -221,6 +222,7 @@ impl<S: Store> Replica<S> {
         if leaves == 0 {
             return;
         }
+        self.tell_stable(from, (partition, n));
         let mut after = None;
         loop {
             let listed = self.list(view, (partition, n), leaves, after.as_ref());
@@ -373,7 +375,7 @@ impl<S: Store> Replica<S> {
 }
 
 /// Whether both this node and the peer own the tree.
-fn common(view: &View, peer: NodeId, (partition, n): TreeKey) -> bool {
+pub(super) fn common(view: &View, peer: NodeId, (partition, n): TreeKey) -> bool {
     partition < PARTITIONS
         && view.layout.as_ref().is_some_and(|layout| {
             layout.owns(view.me, partition, n) && layout.owns(peer, partition, n)

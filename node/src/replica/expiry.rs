@@ -203,13 +203,14 @@ impl<S: Store> Replica<S> {
             self.queue_collection(object, &mut batch);
         }
         self.commit(batch)?;
+        self.note_settling(view, object, &husk);
         let counted = self.trees.counted(&key, header.goes, digest);
         self.trees.replace(&key, view.n_of(&object.bucket), counted, 0);
         self.metrics.count(Metric::ExpiredCollected);
         Ok(())
     }
 
-    fn delete_rows(&self, key: &[u8], batch: &mut Batch) -> Result<(), StoreError> {
+    pub(super) fn delete_rows(&self, key: &[u8], batch: &mut Batch) -> Result<(), StoreError> {
         let end = prefix_end(key);
         for family in [Family::Rows, Family::Scores] {
             self.store.scan(family, key, end.as_deref(), &mut |row, _| {
@@ -244,6 +245,7 @@ impl<S: Store> Replica<S> {
                 batch.delete(Family::Headers, key.clone());
                 self.delete_rows(&key, &mut batch)?;
                 self.raise_floor(object, &held.0.object);
+                self.unsettle(view, object, &mut batch);
                 self.commit(batch)?;
             }
         }

@@ -14,6 +14,7 @@ use crate::cluster::View;
 use crate::crdt::rows::Covers;
 use crate::crdt::{NodeId, Object, ObjectId};
 use crate::metrics::Metric;
+use crate::placement::partition_of;
 use crate::store::{Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
@@ -46,6 +47,11 @@ impl Mending {
 
     pub(super) fn count(&self) -> u64 {
         self.damaged.len() as u64
+    }
+
+    /// Whether an object of the partition is damaged.
+    pub(super) fn is_in(&self, partition: u16) -> bool {
+        self.damaged.keys().any(|object| partition_of(object) == partition)
     }
 
     pub(super) fn has(&self, object: &ObjectId) -> bool {

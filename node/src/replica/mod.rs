@@ -8,6 +8,7 @@ mod clock;
 mod collect;
 mod exchange;
 mod expiry;
+mod forget;
 mod hints;
 mod keys;
 mod mend;
@@ -19,6 +20,7 @@ mod rights;
 mod rows;
 mod salvage;
 mod scores;
+mod settle;
 mod trees;
 
 pub use hints::owed_dots;
@@ -73,6 +75,7 @@ pub struct Replica<S> {
     pulls: pages::Pulls,
     mending: mend::Mending,
     rights: rights::Rights,
+    settling: settle::Settling,
     collecting: bool,
     /// After a collection that failed: when to try again, µs.
     collect_us: Option<u64>,
@@ -124,6 +127,7 @@ impl<S: Store> Replica<S> {
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
             rights: rights::Rights::default(),
+            settling: settle::Settling::opened(now),
             collecting: true,
             collect_us: None,
             written: Lsn(0),
@@ -134,12 +138,14 @@ impl<S: Store> Replica<S> {
             effects: Effects::default(),
         };
         replica.load_buckets(view)?;
+        replica.load_stable(view)?;
         replica.rebuild_trees(view)?;
         Ok(replica)
     }
 
-    /// Handles one message from `from`, which may be this node.
-    pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
+    /// Handles one message from `from`, which may be this node. `busy`: the coordinator works on a
+    /// write in the partition that the message is about.
+    pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody, busy: bool) {
         match body {
             PeerBody::Apply { op, object, action, ttl, hint_for } => {
                 let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
@@ -159,7 +165,7 @@ impl<S: Store> Replica<S> {
                 self.on_join(view, now, from, op, &object, &delta, &hint_for);
             }
             PeerBody::Get { op, object, query, digest_only } => {
-                let outcome = self.answer(now, &object, &query, digest_only);
+                let outcome = self.answer((view, now), &object, &query, digest_only);
                 let outcome = outcome.map_err(|error| self.refusal_of(&object, error));
                 self.send(from, PeerBody::Got { op, outcome });
             }
@@ -197,6 +203,9 @@ impl<S: Store> Replica<S> {
             PeerBody::RightsGiven { object, delta } => {
                 self.on_rights_given(view, now, from, &object, &delta);
             }
+            PeerBody::Settle { partition, n, what } => {
+                self.on_settle(view, now, from, (partition, n), what, busy);
+            }
             // Answers belong to the coordinator, layouts to the core.
             PeerBody::Applied { .. }
             | PeerBody::AppliedDurable { .. }
@@ -233,6 +242,7 @@ impl<S: Store> Replica<S> {
         self.collect_some(view, now);
         self.mend(view, now);
         self.move_rights(view, now);
+        self.settle_some(view, now);
     }
 
     /// When `tick` is next due, µs.
@@ -246,6 +256,7 @@ impl<S: Store> Replica<S> {
             self.expiring.due(self.config.expiry_grace_s),
             self.mending.due(self.config.scrub_ms),
             self.rights.due(),
+            self.settling.due(),
         ]
         .into_iter()
         .flatten()
@@ -315,8 +326,14 @@ impl<S: Store> Replica<S> {
         } else if !view.owns(object) {
             return false; // Nobody would ever collect it.
         }
+        let stale = self.stale_in(view, object, state).unwrap_or_default();
         let joined = self.join_quietly(view, now, object, state);
         self.tell_expiry(now, from, object, state);
+        if !stale.is_empty() {
+            self.metrics.add(Metric::StaleDots, stale.len() as u64);
+            let delta = state.obituary(&stale);
+            self.send(from, PeerBody::Repair { object: object.clone(), delta });
+        }
         joined
     }
 

@@ -6,7 +6,7 @@ use super::scores;
 use crate::cluster::View;
 use crate::crdt::expiry::bucket_of;
 use crate::crdt::rows::Covers;
-use crate::crdt::{Object, ObjectId, Row, Rows, TypeTag};
+use crate::crdt::{Object, ObjectId, Row, Rows, Stable, TypeTag};
 use crate::store::{Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::api::ReadQuery;
@@ -32,14 +32,15 @@ pub(super) struct PageLimits {
 impl<S: Store> Replica<S> {
     pub(super) fn answer(
         &self,
-        now: Time,
+        (view, now): (&View, Time),
         object: &ObjectId,
         query: &ReadQuery,
         digest_only: bool,
     ) -> Result<Answer, StoreError> {
         let (header, digest) = rows::load(&self.store, object)?;
         let count = header.visible_count();
-        let mut answer = Answer { digest, known: digest != 0, count, state: None, more: false };
+        let (known, stable) = (digest != 0, Stable::default());
+        let mut answer = Answer { digest, known, count, state: None, more: false, stable };
         // The state goes out all the same: another replica may know of a later instant, and
         // whoever joins the answers looks at the instant of them all.
         if header.is_expired(bucket_of(now.wall_ms)) {
@@ -52,6 +53,7 @@ impl<S: Store> Replica<S> {
             answer.state = Some(nothing_of(object.tag, query));
             return Ok(answer);
         }
+        answer.stable = self.stable_for(view, object).cloned().unwrap_or_default();
         let Some(head) = header.object.rows() else {
             answer.state = Some(header.object);
             return Ok(answer);
@@ -139,7 +141,7 @@ impl<S: Store> Replica<S> {
             actor: self.actor,
             error: None,
         };
-        if let Err(error) = self.fill(now, object, &mut report) {
+        if let Err(error) = self.fill((view, now), object, &mut report) {
             report.error = Some(error.to_string());
         }
         report
@@ -147,12 +149,12 @@ impl<S: Store> Replica<S> {
 
     fn fill(
         &self,
-        now: Time,
+        at: (&View, Time),
         object: &ObjectId,
         report: &mut ReplicaReport,
     ) -> Result<(), StoreError> {
         let query = ReadQuery::Page { after: None, prefix: Vec::new(), limit: REPORT_ROWS };
-        let answer = self.answer(now, object, &query, false)?;
+        let answer = self.answer(at, object, &query, false)?;
         report.digest = answer.digest;
         report.count = answer.count;
         report.state = answer.state.filter(|_| answer.known);

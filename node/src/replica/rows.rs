@@ -7,7 +7,7 @@
 use super::keys::object_key;
 use super::scores;
 use crate::crdt::rows::Covers;
-use crate::crdt::{Actor, Needs, Object, ObjectId, Row, Rows};
+use crate::crdt::{Actor, Needs, Object, ObjectId, Row, Rows, Stable};
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::wire::codec;
 use bincode::{Decode, Encode};
@@ -39,6 +39,8 @@ pub struct Summary {
     pub held: u64,
     /// Rows with totals.
     pub totals: u64,
+    /// Rows that say what removals observed of totals.
+    pub bases: u64,
     /// XOR over the digests of the rows held.
     pub digest: u64,
 }
@@ -52,6 +54,7 @@ impl Summary {
         change(&mut self.present, Row::is_present);
         change(&mut self.held, |row| !row.is_empty());
         change(&mut self.totals, Row::is_totalled);
+        change(&mut self.bases, |row| !row.base.is_empty());
         self.digest ^= row_digest(key, old) ^ row_digest(key, new);
     }
 }
@@ -240,6 +243,53 @@ pub fn scan_rows<S: Store>(
     failed.map_or(Ok(()), Err)
 }
 
+/// Leaves out of the rows what need not be kept because it is stable, of a collection that has not
+/// changed since that was agreed upon.
+///
+/// # Errors
+/// A row could not be read; `batch` is then to be thrown away.
+pub fn settle<S: Store>(
+    store: &S,
+    object: &ObjectId,
+    header: &mut Header,
+    stable: &Stable,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let Some(head) = header.object.rows() else { return Ok(()) };
+    if header.rows.held == header.rows.present && header.rows.bases == 0 {
+        return Ok(());
+    }
+    let mut changed = Vec::new();
+    scan_rows(store, object, head, RowRange::ALL, &mut |key, row| {
+        let settled = row.settled(stable);
+        if settled != row {
+            changed.push((key.to_vec(), row, settled));
+        }
+        Visit::Next
+    })?;
+    for (key, old, new) in changed {
+        replace_row(object, &mut header.rows, &key, (&old, &new), batch);
+    }
+    Ok(())
+}
+
+/// Writes a row that was `old` and is `new`.
+fn replace_row(
+    object: &ObjectId,
+    summary: &mut Summary,
+    key: &[u8],
+    (old, new): (&Row, &Row),
+    batch: &mut Batch,
+) {
+    summary.replace(key, old, new);
+    scores::replace(object, key, old, new, batch);
+    let at = [&object_key(object)[..], key].concat();
+    match new.is_empty() {
+        true => batch.delete(Family::Rows, at),
+        false => batch.put(Family::Rows, at, codec::encode(new)),
+    }
+}
+
 /// The whole object, for small collections and checks.
 ///
 /// # Errors
@@ -288,7 +338,8 @@ pub struct Joined {
 }
 
 /// Joins `delta` into the stored object, touching the rows it mentions. `held` is what [`load`]
-/// gives for the object now.
+/// gives for the object now; `own` is this node's actor, and `stable` what is stable among the
+/// objects of its tree.
 ///
 /// # Errors
 /// A row could not be read, or the types differ ([`StoreError::Corrupt`]); `batch` is then to be
@@ -298,12 +349,14 @@ pub fn join<S: Store>(
     object: &ObjectId,
     held: (Header, u64),
     delta: &Object,
-    own: Actor,
+    (own, stable): (Actor, Option<&Stable>),
     batch: &mut Batch,
 ) -> Result<Joined, StoreError> {
     let (mut header, before) = held;
     let own_before = header.object.context().highest(own);
     let goes_before = header.goes;
+    let moot = stable.and_then(|stable| delta.without_moot(stable, header.object.context()));
+    let delta = moot.as_ref().unwrap_or(delta);
     let garbage = match (header.object.rows_mut(), delta.rows()) {
         (Some(head), Some(rows)) if delta.tag() == object.tag => {
             RowsOf { store, object, summary: &mut header.rows, batch }.join(head, rows)?
@@ -314,6 +367,14 @@ pub fn join<S: Store>(
         }
     };
     header.goes = header.object.expires_at().unwrap_or(0);
+    if let Some(stable) = stable {
+        header.object.fill(stable);
+        let bare = before == 0 && header.rows == Summary::default();
+        if bare && !header.is_present() && header.object.is_settled(stable) {
+            // That all of it is dead was known when nothing of it was kept.
+            header = Header::empty(object);
+        }
+    }
     let after = if header.is_empty() { before } else { save(object, &header, batch) };
     Ok(Joined { header, before, after, goes_before, garbage, own_before })
 }
@@ -397,12 +458,6 @@ impl<S: Store> RowsOf<'_, S> {
         if old == new && !new.is_empty() {
             return;
         }
-        self.summary.replace(key, old, new);
-        scores::replace(self.object, key, old, new, self.batch);
-        let at = [&object_key(self.object)[..], key].concat();
-        match new.is_empty() {
-            true => self.batch.delete(Family::Rows, at),
-            false => self.batch.put(Family::Rows, at, codec::encode(new)),
-        }
+        replace_row(self.object, self.summary, key, (old, new), self.batch);
     }
 }

@@ -49,6 +49,9 @@ impl<S: Store> Replica<S> {
             Err(error) => return Err(error),
         }
         let dropped = !batch.is_empty();
+        if dropped {
+            self.unsettle(view, object, &mut batch);
+        }
         self.commit(batch)?;
         self.forget_damage(object);
         if !dropped {

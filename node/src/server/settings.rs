@@ -119,6 +119,7 @@ struct CoreFile {
     hint_retry_ms: Option<u32>,
     hints_max: Option<u64>,
     exchange_ms: Option<u32>,
+    settle_ms: Option<u32>,
     requests_max: Option<u32>,
 }
 
@@ -288,6 +289,7 @@ fn core_config(file: &CoreFile) -> Result<Config, SettingsError> {
         ("hedge_ms", file.hedge_ms, &mut core.hedge_ms, 1..=10_000),
         ("hint_retry_ms", file.hint_retry_ms, &mut core.hint_retry_ms, 10..=600_000),
         ("exchange_ms", file.exchange_ms, &mut core.exchange_ms, 100..=3_600_000),
+        ("settle_ms", file.settle_ms, &mut core.settle_ms, 60_000..=86_400_000),
     ] {
         if let Some(value) = given {
             within(name, value.into(), range)?;

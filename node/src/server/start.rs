@@ -59,8 +59,22 @@ pub async fn run(
     settings: Settings,
     stop: impl Future<Output = &'static str>,
 ) -> Result<(), String> {
+    run_and_tell(settings, |_| {}, stop).await
+}
+
+/// The same, and tells where it serves clients once it does: on port 0 the system chose.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_and_tell(
+    settings: Settings,
+    serving: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = &'static str>,
+) -> Result<(), String> {
     let sockets = Sockets::bind(&settings).await?;
+    let addr = sockets.http.local_addr().map_err(|e| format!("no address: {e}"))?;
     let mut node = Node::start(settings, sockets).await?;
+    serving(addr);
     let ended = tokio::select! {
         why = stop => {
             tracing::info!(why, "stopping");

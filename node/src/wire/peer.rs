@@ -2,7 +2,9 @@
 //! messages.
 
 use super::api::ReadQuery;
-use crate::crdt::{Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Ttl};
+use crate::crdt::{
+    Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Stable, Ttl,
+};
 use crate::placement::{Layout, LayoutId};
 use bincode::{Decode, Encode};
 
@@ -193,6 +195,50 @@ pub enum PeerBody {
         /// The gift; empty when there is none.
         delta: Object,
     },
+    /// About which dots are stable among the objects of one digest tree.
+    Settle {
+        /// Partition.
+        partition: u16,
+        /// Replication factor of the buckets in this tree.
+        n: u8,
+        /// What about it.
+        what: Settle,
+    },
+}
+
+/// A step towards knowing what is stable.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub enum Settle {
+    /// The tree's first owner asks every member whether these dots are known wherever they must.
+    Ask {
+        /// For the answer.
+        number: u64,
+        /// Root of its tree.
+        root: u64,
+        /// A digest of the replication factors of all buckets as it knows them.
+        factors: u64,
+        /// The dots.
+        stable: Stable,
+    },
+    /// They are, as far as the sender is concerned, who gives out later ones only from now on.
+    Agree {
+        /// Of the `Ask`.
+        number: u64,
+    },
+    /// All members agreed.
+    Done {
+        /// Of the `Ask`.
+        number: u64,
+    },
+    /// These dots are stable; an owner with an equal tree may take them for it.
+    Known {
+        /// Root of the sender's tree.
+        root: u64,
+        /// As in `Ask`.
+        factors: u64,
+        /// The dots.
+        stable: Stable,
+    },
 }
 
 impl PeerBody {
@@ -244,6 +290,8 @@ pub struct Answer {
     pub state: Option<Object>,
     /// Whether there are members after the page.
     pub more: bool,
+    /// With a state of an owner: what is stable among the objects of its tree, and so known to it.
+    pub stable: Stable,
 }
 
 /// Root of one digest tree.
@@ -272,6 +320,8 @@ pub enum Refusal {
     HintsFull,
     /// The replica works with another layout, under which it does not hold this object.
     Misdirected,
+    /// What was to be joined is a copy of something removed long ago.
+    Stale,
 }
 
 /// Everything one replica knows of an object.

@@ -22,6 +22,10 @@ pub struct Cluster {
     pub sent_bytes: u64,
     /// How far each node's wall clock is ahead, ms.
     pub ahead_ms: Vec<u64>,
+    /// Messages between nodes that are lost.
+    pub lose: fn(&PeerMessage) -> bool,
+    /// Messages between nodes, kept when asked for.
+    pub kept: Option<Vec<(usize, usize, PeerMessage)>>,
     mail: VecDeque<(usize, usize, PeerMessage)>,
     replies: BTreeMap<RequestId, Reply>,
     now: Time,
@@ -52,6 +56,8 @@ impl Cluster {
             down: BTreeSet::new(),
             sent_bytes: 0,
             ahead_ms: vec![0; count],
+            lose: |_| false,
+            kept: None,
             mail: VecDeque::new(),
             replies: BTreeMap::new(),
             now,
@@ -180,6 +186,15 @@ impl Cluster {
         self.gossip();
     }
 
+    /// The node starts again with `store` in place of its own.
+    pub fn restore(&mut self, at: usize, store: MemoryStore, seed: u64, set: impl Fn(&mut Config)) {
+        let mut config = Config::new(self.names[at].clone());
+        set(&mut config);
+        self.cores[at] = Core::open(config, store, self.now, seed).unwrap();
+        self.mail.retain(|(_, to, _)| *to != at);
+        self.gossip();
+    }
+
     fn step(&mut self, at: usize, input: Input) {
         let mut out = Outbox::new();
         let wall_ms = self.now.wall_ms + self.ahead_ms[at];
@@ -208,12 +223,22 @@ impl Cluster {
 
     fn run(&mut self) {
         while let Some((from, to, message)) = self.mail.pop_front() {
-            if self.cut.contains(&(from, to)) || self.down.contains(&to) {
+            let lost = from != to && (self.lose)(&message);
+            if lost || self.cut.contains(&(from, to)) || self.down.contains(&to) {
                 continue;
+            }
+            if let Some(kept) = self.kept.as_mut().filter(|_| from != to) {
+                kept.push((from, to, message.clone()));
             }
             let from = NodeId::of_name(&self.names[from]);
             self.step(to, Input::Peer(from, message));
         }
+    }
+
+    /// Delivers messages that were kept, once more.
+    pub fn again(&mut self, kept: Vec<(usize, usize, PeerMessage)>) {
+        self.mail.extend(kept);
+        self.run();
     }
 }
 

@@ -18,7 +18,14 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             let bounds = added(&records);
             findings.count("counters_bounded", 1);
             findings.count("counters_without_unknown", u64::from(bounds.start() == bounds.end()));
-            let runs = sum(counter.runs());
+            let removed = Removed::of(&records);
+            if removed.unseen && evidence.nodes[0].collects() {
+                // What was removed unseen and collected left no trace to count.
+                findings.count("counters_collected_unseen", 1);
+                continue;
+            }
+            let collected = removed.tallies.iter().filter(|(run, _)| counter.is_without(run));
+            let runs = sum(counter.runs()) + sum(collected);
             if !bounds.contains(&runs) {
                 let detail = format!("{} counted {runs} on {id}, not in {bounds:?}", copy.owner);
                 findings.violation(NAME, detail);
@@ -41,6 +48,43 @@ fn added(records: &[&Record]) -> RangeInclusive<i128> {
         }
     }
     least..=most
+}
+
+/// What removals of counters may have covered.
+#[derive(Default)]
+struct Removed {
+    /// Of runs that a client saw and removed, the newest totals that one saw.
+    tallies: BTreeMap<Dot, Tally>,
+    /// Whether others removed what they had not seen.
+    unseen: bool,
+}
+
+impl Removed {
+    fn of(records: &[&Record]) -> Removed {
+        let mut removed = Removed::default();
+        let mut deleted = false;
+        for record in records {
+            let Some(ObjectOp::Counter(op)) = record.possible_write() else { continue };
+            let (CounterOp::Reset { observed, .. } | CounterOp::Delete { observed }) = op else {
+                continue;
+            };
+            let deletes = matches!(op, CounterOp::Delete { .. });
+            deleted |= deletes;
+            match observed {
+                Observed::Context(seen) => {
+                    for (run, tally) in &seen.tallies {
+                        let newest = removed.tallies.entry(*run).or_insert(*tally);
+                        if tally.last > newest.last {
+                            *newest = *tally;
+                        }
+                    }
+                }
+                _ => removed.unseen |= deletes,
+            }
+        }
+        // Only what a removal of the whole counter covered is ever collected.
+        if deleted { removed } else { Removed::default() }
+    }
 }
 
 fn sum<'a>(tallies: impl Iterator<Item = (&'a Dot, &'a Tally)>) -> i128 {
@@ -71,7 +115,12 @@ fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Re
         }
     }
     let base: BTreeMap<Dot, Tally> = counter.base().map(|(run, tally)| (*run, *tally)).collect();
+    let removed = Removed::of(records);
     for (run, last) in &certain {
+        if removed.tallies.contains_key(run) && counter.is_without(run) {
+            findings.count("resets_collected", 1);
+            continue;
+        }
         findings.count("resets_that_must_hold", 1);
         if base.get(run).is_none_or(|tally| tally.last < *last) {
             return Err(format!("a reset that observed {run} up to {last} is not in force"));

@@ -1,4 +1,5 @@
-//! What comparing digest trees costs when all replicas are equal: the roots, and nothing else.
+//! What comparing digest trees costs where anything differs: the roots, before what differs.
+//! Where all is equal one digest to each peer is all.
 
 use starling_node::crdt::NodeId;
 use starling_node::placement::{Layout, LayoutId, N_ALL, PARTITIONS};

@@ -100,7 +100,7 @@ pub struct Row {
     pub outage_marks: f64,
     /// Bytes of these marks.
     pub outage_bytes: f64,
-    /// Bytes a second that a node sends to compare equal trees.
+    /// Bytes of roots a second that a node sends while each exchange finds a difference.
     pub exchange_node_bytes_s: f64,
 }
 

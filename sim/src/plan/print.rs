@@ -36,7 +36,7 @@ pub fn report(report: &Report) -> String {
     let _ = writeln!(
         text,
         "\n| nodes | writes missed in {} s | marks kept for it | bytes of marks | exchange of \
-         equal trees, bytes/s a node, each peer every {} s |\n|---|---|---|---|---|",
+         roots, bytes/s a node, differing with each peer every {} s |\n|---|---|---|---|---|",
         report.outage_s, report.exchange_s
     );
     for row in &report.rows {
@@ -81,7 +81,7 @@ pub fn plot(report: &Report, path: &Path) -> io::Result<()> {
         y: "bytes a second".into(),
         lines: vec![
             line("gossip", |row| row.gossip_node_bytes_s),
-            line("exchange of equal trees", |row| row.exchange_node_bytes_s),
+            line("exchange of roots", |row| row.exchange_node_bytes_s),
         ],
         log: true,
     }
