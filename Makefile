@@ -25,7 +25,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
+.PHONY: help run test dashboards verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -49,7 +49,11 @@ test: ## every test of the three crates, and the examples in the documentation
 	@$(CARGO) $(NEXTEST) -p starling-client --features embedded --test embedded
 	@$(CORE) $(NEXTEST) -p starling-sim --features rig --bin starling-chaos
 
-verify: format-check lint docs audit sim test ## all checks; changes nothing in the tree
+dashboards: ## boards, rules and alerts of grafana/ against a real Prometheus; a part of test
+	@.ci/setup build test
+	@$(CARGO) $(NEXTEST) -p starling-node --test prometheus
+
+verify: format-check lint docs audit sim test ## all checks, dashboards too; changes nothing in the tree
 
 format-check: ## the format, without changing it
 	@.ci/setup lint

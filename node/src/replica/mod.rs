@@ -121,7 +121,7 @@ impl<S: Store> Replica<S> {
             floor: 0,
             clock: HybridClock::default(),
             trees,
-            exchange: exchange::Exchange::default(),
+            exchange: exchange::Exchange::new(now.mono_us),
             expiring: expiry::Expiring::unknown(now),
             once: once::Once::default(),
             pulls: pages::Pulls::default(),
@@ -186,7 +186,7 @@ impl<S: Store> Replica<S> {
                 let pull = PeerBody::PullRows { object, after: None };
                 self.send(peer, pull);
             }
-            PeerBody::Roots(roots) => self.on_roots(view, from, &roots),
+            PeerBody::Roots(roots) => self.on_roots(view, now, from, &roots),
             PeerBody::Leaves { partition, n, leaves } => {
                 self.on_leaves(view, from, partition, n, &leaves);
             }
@@ -195,7 +195,7 @@ impl<S: Store> Replica<S> {
                 self.on_objects(view, now, from, listed);
             }
             PeerBody::Pull(objects) => self.on_pull(view, from, &objects),
-            PeerBody::Summary(summary) => self.on_summary(view, from, summary),
+            PeerBody::Summary(summary) => self.on_summary(view, now, from, summary),
             PeerBody::Lacks(objects) => self.on_lacks(view, from, &objects),
             PeerBody::RightsWanted { object, to, have, amount } => {
                 self.on_rights_wanted(view, now, from, object, (to, have, amount));
@@ -394,11 +394,14 @@ impl<S: Store> Replica<S> {
         self.hints.pending()
     }
 
-    /// Refreshes the gauges.
-    pub fn refresh_gauges(&mut self) {
+    /// Refreshes the gauges; ages are those at `now_us`.
+    pub fn refresh_gauges(&mut self, view: &View, now_us: u64) {
         self.metrics.set(Metric::HintsPending, self.hints.pending());
         self.metrics.set(Metric::SyncWaiting, self.waiting.len() as u64);
         self.metrics.set(Metric::Damaged, self.mending.count());
+        self.metrics.set(Metric::HintsOldest, self.hints.oldest_us(now_us) / 1_000_000);
+        let unproven_us = self.exchange.unproven_us(view, now_us);
+        self.metrics.set(Metric::Unproven, unproven_us / 1_000_000);
     }
 
     /// The layout kept on disk.

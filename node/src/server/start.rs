@@ -4,13 +4,15 @@
 //! syncs. Whatever fails on the way there, nothing that was acknowledged is lost.
 
 use super::data_dir::DataDir;
+use super::families::Sample;
 use super::gossip::{self, GRACE, GossipSettings, GossipStats, LayoutSlot, Own};
-use super::handle::{NodeHandle, Sample};
+use super::handle::NodeHandle;
 use super::peers::{Identity, PeerLimits, Peers};
 use super::runtime::{self, CoreThread, Job, OnFatal, Parts, Shared};
 use super::secret::{Secret, context_key};
 use super::settings::Settings;
-use super::timing::{Clock, SyncClock};
+use super::timing::Clock;
+use super::work::Work;
 use super::{http, storage};
 use crate::cluster::{Member, MembershipView};
 use crate::config::Config;
@@ -213,7 +215,7 @@ fn open_core(
         context_key: context_key(settings.secret.as_ref()),
         ready: AtomicBool::new(core.is_ready()),
         refused: AtomicU64::new(0),
-        sync_times: SyncClock::default(),
+        work: Work::default(),
         peers,
         probes: vec![
             Box::new(move |samples: &mut Vec<Sample>| storage::samples(&probe, samples)),
