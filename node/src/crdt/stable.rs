@@ -249,7 +249,7 @@ impl Counter {
             |run: &Dot, tally: &Tally| base.get(run) == Some(tally) && stable.has(last(run, tally));
         let there = |(run, tally): &(&Dot, &Tally)| !cleared.contains(last(run, tally));
         let goes_on = self.runs.iter().filter(there).any(|(run, tally)| !over(run, tally));
-        let keeps = self.runs.iter().filter(there).next_back().map(|(run, _)| *run);
+        let keeps = self.runs.iter().rfind(there).map(|(run, _)| *run);
         let keeps = keeps.filter(|_| !goes_on);
         self.drop_runs(|run, tally| over(run, tally) && keeps != Some(*run));
         if self.runs.is_empty() {
