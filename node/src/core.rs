@@ -239,6 +239,11 @@ impl<S: Store> Core<S> {
         self.replica.hints_pending()
     }
 
+    /// Bounded counters whose rights may still move without a client's asking, for checks.
+    pub fn rights_moving(&self) -> u64 {
+        self.replica.rights_moving()
+    }
+
     /// The store, for the shell's gauges and the simulator's checks.
     pub fn store(&self) -> &S {
         &self.replica.store

@@ -35,7 +35,7 @@ use crate::metrics::{Metric, Metrics};
 use crate::store::{Batch, Family, Lsn, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
-use crate::wire::peer::{OpId, PeerBody, Refusal};
+use crate::wire::peer::{PeerBody, Refusal};
 use clock::HybridClock;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -149,10 +149,8 @@ impl<S: Store> Replica<S> {
         match body {
             PeerBody::Apply { op, object, action, ttl, hint_for } => {
                 let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
-                // The second try of a decrement, which may come to where the first was refused.
-                let name = if takes { OpId(!op.0) } else { op };
                 // No answer to a repetition: the coordinator has the first one or has given up.
-                let again = from != view.me && !self.once.is_first(from, name);
+                let again = from != view.me && !self.once.is_first(from, op);
                 if again && !self.config.is_mutant(Mutant::DoubleCount) {
                     return;
                 }
@@ -392,6 +390,11 @@ impl<S: Store> Replica<S> {
     /// Hint marks held in all.
     pub fn hints_pending(&self) -> u64 {
         self.hints.pending()
+    }
+
+    /// Bounded counters whose rights may still move, see [`rights::Rights::moving`].
+    pub fn rights_moving(&self) -> u64 {
+        self.rights.moving()
     }
 
     /// Refreshes the gauges; ages are those at `now_us`.
