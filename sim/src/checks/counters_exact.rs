@@ -64,14 +64,11 @@ struct Removed {
 impl Removed {
     fn of(records: &[&Record]) -> Removed {
         let mut removed = Removed::default();
-        let mut deleted = false;
         for record in records {
             let Some(ObjectOp::Counter(op)) = record.possible_write() else { continue };
             let (CounterOp::Reset { observed, .. } | CounterOp::Delete { observed }) = op else {
                 continue;
             };
-            let deletes = matches!(op, CounterOp::Delete { .. });
-            deleted |= deletes;
             match observed {
                 Observed::Context(seen) => {
                     for (run, tally) in &seen.tallies {
@@ -81,11 +78,10 @@ impl Removed {
                         }
                     }
                 }
-                _ => removed.unseen |= deletes,
+                _ => removed.unseen = true,
             }
         }
-        // Only what a removal of the whole counter covered is ever collected.
-        if deleted { removed } else { Removed::default() }
+        removed
     }
 }
 
