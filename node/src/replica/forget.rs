@@ -133,8 +133,8 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// Tells an owner that sent its state of an object that it is forgotten here: it is removed, all
-    /// of it is stable, and that was known to all owners when nothing of it was kept.
+    /// Tells an owner that sent its state of an object that it is forgotten here: it is removed,
+    /// all of it is stable, and that was known to all owners when nothing of it was kept.
     pub(super) fn tell_forgotten(
         &mut self,
         view: &View,

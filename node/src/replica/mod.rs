@@ -75,6 +75,7 @@ pub struct Replica<S> {
     pulls: pages::Pulls,
     mending: mend::Mending,
     rights: rights::Rights,
+    doubts: BTreeMap<ObjectId, salvage::Doubt>,
     settling: settle::Settling,
     collecting: bool,
     /// After a collection that failed: when to try again, µs.
@@ -127,6 +128,7 @@ impl<S: Store> Replica<S> {
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
             rights: rights::Rights::default(),
+            doubts: BTreeMap::new(),
             settling: settle::Settling::opened(now),
             collecting: true,
             collect_us: None,
@@ -138,6 +140,7 @@ impl<S: Store> Replica<S> {
             effects: Effects::default(),
         };
         replica.load_buckets(view)?;
+        replica.doubts = salvage::load_doubts(&replica.store)?;
         replica.load_stable(view)?;
         replica.rebuild_trees(view)?;
         Ok(replica)
