@@ -5,7 +5,7 @@ use super::{Evidence, Findings};
 use crate::history::Record;
 use starling_node::crdt::counter::Tally;
 use starling_node::crdt::{Counter, CounterOp, Dot, Object, ObjectOp, Observed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 const NAME: &str = "counters_exact";
@@ -27,9 +27,11 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                 findings.count("counters_collected_unseen", 1);
                 continue;
             }
-            let runs = sum(with_collected(counter, &removed).iter());
-            if !bounds.contains(&runs) {
-                let detail = format!("{} counted {runs} on {id}, not in {bounds:?}", copy.owner);
+            let (least, most) = counted(counter, &removed);
+            if least > *bounds.end() || most < *bounds.start() {
+                let owner = &copy.owner;
+                let detail =
+                    format!("{owner} counted {least} to {most} on {id}, not in {bounds:?}");
                 findings.violation(NAME, detail);
             }
             if let Err(why) = resets(counter, &records, &removed, findings) {
@@ -55,8 +57,8 @@ fn added(records: &[&Record]) -> RangeInclusive<i128> {
 /// What removals of counters may have covered.
 #[derive(Default)]
 struct Removed {
-    /// Of runs that a client saw and removed, the newest totals that one saw.
-    tallies: BTreeMap<Dot, Tally>,
+    /// Of runs that a client saw and removed, all totals that one saw.
+    tallies: BTreeMap<Dot, Vec<Tally>>,
     /// Whether others removed what they had not seen.
     unseen: bool,
 }
@@ -72,10 +74,7 @@ impl Removed {
             match observed {
                 Observed::Context(seen) => {
                     for (run, tally) in &seen.tallies {
-                        let newest = removed.tallies.entry(*run).or_insert(*tally);
-                        if tally.last > newest.last {
-                            *newest = *tally;
-                        }
+                        removed.tallies.entry(*run).or_default().push(*tally);
                     }
                 }
                 _ => removed.unseen = true,
@@ -85,20 +84,22 @@ impl Removed {
     }
 }
 
-/// The runs of the counter, with those that were removed and then collected. (A removal by one who
-/// saw less of such a run brings that part of it back, all of it removed.)
-fn with_collected(counter: &Counter, removed: &Removed) -> BTreeMap<Dot, Tally> {
-    let mut runs: BTreeMap<Dot, Tally> = counter.runs().map(|(run, t)| (*run, *t)).collect();
-    for (run, tally) in &removed.tallies {
-        if counter.is_over(run) {
-            runs.insert(*run, *tally);
-        }
+/// What all additions that the counter holds come to, removed or not, at least and at most. A run
+/// all of which was removed may have been collected, and a removal by one who saw less of it brings
+/// that part of it back: it came to what some removal saw.
+fn counted(counter: &Counter, removed: &Removed) -> (i128, i128) {
+    let amount = |tally: &Tally| tally.up as i128 - tally.down as i128;
+    let none = Vec::new();
+    let (mut least, mut most) = (0, 0);
+    let held: BTreeMap<Dot, Tally> = counter.runs().map(|(run, t)| (*run, *t)).collect();
+    let runs: BTreeSet<&Dot> = held.keys().chain(removed.tallies.keys()).collect();
+    for run in runs {
+        let seen = removed.tallies.get(run).filter(|_| counter.is_over(run)).unwrap_or(&none);
+        let amounts = || held.get(run).into_iter().chain(seen).map(amount);
+        least += amounts().min().unwrap_or(0);
+        most += amounts().max().unwrap_or(0);
     }
-    runs
-}
-
-fn sum<'a>(tallies: impl Iterator<Item = (&'a Dot, &'a Tally)>) -> i128 {
-    tallies.map(|(_, tally)| tally.up as i128 - tally.down as i128).sum()
+    (least, most)
 }
 
 /// Whether what was taken off is what acknowledged resets observed, or more of what unknown
