@@ -285,6 +285,9 @@ impl<S: Store> Core<S> {
             }
             body => {
                 self.coordinator.metrics.count(Metric::PeerMisdirected);
+                if let PeerBody::Apply { op, .. } = &body {
+                    self.replica.note_refused(from, *op);
+                }
                 if let Some(refused) = refuse_misdirected(body) {
                     self.send(from, refused, out);
                 }

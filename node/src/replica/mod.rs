@@ -35,7 +35,7 @@ use crate::metrics::{Metric, Metrics};
 use crate::store::{Batch, Family, Lsn, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
-use crate::wire::peer::{PeerBody, Refusal};
+use crate::wire::peer::{OpId, PeerBody, Refusal};
 use clock::HybridClock;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -215,6 +215,12 @@ impl<S: Store> Replica<S> {
             | PeerBody::Inspected { .. }
             | PeerBody::LayoutIs(_) => {}
         }
+    }
+
+    /// An operation was refused before it came here: what the network delivers of it again is not
+    /// applied either, since its coordinator was told that nothing is.
+    pub fn note_refused(&mut self, from: NodeId, op: OpId) {
+        self.once.is_first(from, op);
     }
 
     /// Every batch up to `lsn` is on disk: lets the acknowledgements go that waited for it.
