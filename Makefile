@@ -25,7 +25,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
+.PHONY: help run test dashboards verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -44,10 +44,16 @@ run: ## build, start a 3-node cluster on loopback, print curl commands; Ctrl-C s
 test: ## every test of the three crates, and the examples in the documentation
 	@.ci/setup build test
 	@$(CARGO) test --quiet --locked --workspace --doc
+	@$(CARGO) test --quiet --locked -p starling-client --features embedded --doc
 	@$(CARGO) $(NEXTEST) --workspace
+	@$(CARGO) $(NEXTEST) -p starling-client --features embedded --test embedded
 	@$(CORE) $(NEXTEST) -p starling-sim --features rig --bin starling-chaos
 
-verify: format-check lint docs audit sim test ## all checks; changes nothing in the tree
+dashboards: ## boards, rules and alerts of grafana/ against a real Prometheus; a part of test
+	@.ci/setup build test
+	@$(CARGO) $(NEXTEST) -p starling-node --test prometheus
+
+verify: format-check lint docs audit sim test ## all checks, dashboards too; changes nothing in the tree
 
 format-check: ## the format, without changing it
 	@.ci/setup lint
@@ -58,13 +64,15 @@ format-check: ## the format, without changing it
 lint: ## clippy on everything, and on the pure core alone
 	@.ci/setup build lint
 	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@$(CARGO) clippy --locked -p starling-client --features embedded --all-targets -- -D warnings
 	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
 	@$(CORE) clippy --locked -p starling-sim --features rig --all-targets -- -D warnings
 
 docs: ## the API documentation without a warning, pictures as new as their sources; links are a test
 	@.ci/setup build
 	@.ci/diagrams check
-	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps \
+		--features starling-client/embedded
 
 diagrams: ## render docs/diagrams/**/*.dot that changed to the SVG beside it
 	@.ci/setup diagrams

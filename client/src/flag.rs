@@ -2,29 +2,34 @@
 //! flags of the other type off.
 
 use crate::Client;
-use crate::answer::{Acks, Context, Written};
+use crate::answer::{Acks, Context};
 use crate::error::Error;
-use crate::options::Options;
-use crate::transport::{Call, encoded};
-use hyper::Method;
+use crate::object::{Object, handle, whole};
+use crate::repeat::Repeat;
 use serde::Deserialize;
 use serde_json::json;
 
 /// One flag.
 ///
-/// ```no_run
-/// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+/// ```
+/// # starling_client::example(async |client| {
 /// let beta = client.flag("features", "beta");
 /// beta.enable().await?;
 /// assert!(beta.is_enabled().await?);
 /// # Ok(())
-/// # }
+/// # });
 /// ```
+///
+/// # What is repeated
+/// Every call: a flag switched on twice is on. Where others switch it the other way during the
+/// call, the repetition counts as the later one.
 #[derive(Clone, Debug)]
 pub struct Flag {
-    client: Client,
-    path: String,
+    object: Object,
 }
+
+handle!(Flag);
+whole!(Flag);
 
 /// A flag after a change: the value at the replica that applied it.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -38,16 +43,9 @@ pub struct FlagValue {
 }
 
 impl Flag {
-    /// `kind` is the type in the path: `flags` or `dwflags`.
-    pub(crate) fn new(client: Client, kind: &str, bucket: &str, key: &[u8]) -> Flag {
-        let path = format!("/v1/{kind}/{}/{}", encoded(bucket.as_bytes()), encoded(key));
-        Flag { client, path }
-    }
-
-    /// The same flag with other settings.
-    #[must_use]
-    pub fn with_options(&self, options: Options) -> Flag {
-        Flag { client: self.client.with_options(options), path: self.path.clone() }
+    /// `kind` is the type: `flag` or `dwflag`.
+    pub(crate) fn new(client: Client, kind: &'static str, bucket: &str, key: &[u8]) -> Flag {
+        Flag { object: Object::new(client, kind, bucket, key) }
     }
 
     /// Whether it is on; an absent flag is off.
@@ -59,12 +57,8 @@ impl Flag {
         struct Read {
             enabled: bool,
         }
-        let call = Call::read(&self.path, &self.client.options);
-        match self.client.transport.call(&call).await {
-            Ok(answer) => answer.json(true).map(|Read { enabled }| enabled),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let read = self.object.find(self.object.read("")).await?;
+        Ok(read.is_some_and(|Read { enabled }| enabled))
     }
 
     /// Switches it on.
@@ -72,7 +66,7 @@ impl Flag {
     /// # Errors
     /// Those of any call.
     pub async fn enable(&self) -> Result<FlagValue, Error> {
-        self.change(json!({ "enable": true })).await
+        self.object.change(json!({ "enable": true }), None, Repeat::Harmless).await
     }
 
     /// Switches it off, as far as the applying replica has seen it on.
@@ -80,22 +74,6 @@ impl Flag {
     /// # Errors
     /// Those of any call.
     pub async fn disable(&self) -> Result<FlagValue, Error> {
-        self.change(json!({ "disable": true })).await
-    }
-
-    /// Removes the flag as far as it is read first.
-    ///
-    /// # Errors
-    /// Those of any call.
-    pub async fn delete(&self) -> Result<Written, Error> {
-        let options = &self.client.options;
-        let call = Call::write(Method::DELETE, &self.path, Default::default(), options);
-        self.client.transport.call(&call).await?.json(false)
-    }
-
-    async fn change(&self, body: serde_json::Value) -> Result<FlagValue, Error> {
-        let options = &self.client.options;
-        let call = Call::write(Method::POST, &self.path, body.to_string().into(), options);
-        self.client.transport.call(&call).await?.json(false)
+        self.object.change(json!({ "disable": true }), None, Repeat::Harmless).await
     }
 }

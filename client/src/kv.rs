@@ -2,29 +2,39 @@
 
 use crate::answer::{Context, Written};
 use crate::error::Error;
-use crate::options::Options;
-use crate::transport::{Answer, Call, encoded};
+use crate::expiry::Expiry;
+use crate::object::Object;
+use crate::options::{Options, Ttl};
+use crate::transport::{Answer, Call};
 use crate::{Client, answer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
+use std::time::Duration;
 
 const DEFAULT_TYPE: &str = "application/octet-stream";
 
 /// Registers of one bucket.
 ///
-/// ```no_run
-/// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+/// ```
+/// # starling_client::example(async |client| {
 /// let kv = client.kv("carts");
+/// kv.put("ada", "apples").await?;
 /// let cart = kv.get("ada").await?;
 /// // Several siblings: merge them as the application wants, and write back what was seen.
 /// let merged: Vec<u8> = cart.siblings().iter().flat_map(|one| one.bytes.to_vec()).collect();
 /// kv.put_seen("ada", merged, cart.context()).await?;
 /// # Ok(())
-/// # }
+/// # });
 /// ```
+///
+/// # What is repeated
+/// Every call. A value written twice is there once: siblings that are equal are read as one. The
+/// repetition of [`put`](Kv::put), or of [`delete`](Kv::delete) without a context, counts as a
+/// write of its moment, so it may take the place of what others wrote during the call; with a
+/// context it touches nothing that the context has not seen.
 #[derive(Clone, Debug)]
 pub struct Kv {
     client: Client,
@@ -77,13 +87,19 @@ impl Kv {
         Kv { client: self.client.with_options(options), bucket: self.bucket.clone() }
     }
 
+    /// The same bucket with an expiry of what is written: see [`Options::ttl`](Options).
+    #[must_use]
+    pub fn with_ttl(&self, ttl: Duration) -> Kv {
+        self.with_options(Options { ttl: Some(Ttl::For(ttl)), ..self.client.options.clone() })
+    }
+
     /// Reads.
     ///
     /// # Errors
     /// [`Error::is_not_found`] when it is absent, and those of any call.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Value, Error> {
-        let call = Call::read(&self.path(key.as_ref()), &self.client.options);
-        value(&self.client.transport.call(&call).await?)
+        let object = self.object(key.as_ref());
+        value(&object.send(object.read("")).await?)
     }
 
     /// Writes in place of what the applying replica holds.
@@ -95,7 +111,7 @@ impl Kv {
         key: impl AsRef<[u8]>,
         value: impl Into<Bytes>,
     ) -> Result<Written, Error> {
-        self.write(Method::PUT, key.as_ref(), value.into(), None, DEFAULT_TYPE).await
+        self.write(key.as_ref(), value.into(), None, DEFAULT_TYPE).await
     }
 
     /// Writes in place of exactly what `context` has seen.
@@ -108,7 +124,7 @@ impl Kv {
         value: impl Into<Bytes>,
         context: &Context,
     ) -> Result<Written, Error> {
-        self.write(Method::PUT, key.as_ref(), value.into(), Some(context), DEFAULT_TYPE).await
+        self.write(key.as_ref(), value.into(), Some(context), DEFAULT_TYPE).await
     }
 
     /// Writes as [`put`](Kv::put) does, with a media type that is kept.
@@ -121,7 +137,7 @@ impl Kv {
         value: impl Into<Bytes>,
         content_type: &str,
     ) -> Result<Written, Error> {
-        self.write(Method::PUT, key.as_ref(), value.into(), None, content_type).await
+        self.write(key.as_ref(), value.into(), None, content_type).await
     }
 
     /// Removes what `context` has seen, or without one what is read first.
@@ -133,24 +149,39 @@ impl Kv {
         key: impl AsRef<[u8]>,
         context: Option<&Context>,
     ) -> Result<Written, Error> {
-        self.write(Method::DELETE, key.as_ref(), Bytes::new(), context, DEFAULT_TYPE).await
+        self.object(key.as_ref()).delete(context).await
+    }
+
+    /// Until when a value is there; `None` when it is absent.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn expiry(&self, key: impl AsRef<[u8]>) -> Result<Option<Expiry>, Error> {
+        self.object(key.as_ref()).expiry().await
+    }
+
+    /// Extends or shortens the time of a value, or lets it stay.
+    ///
+    /// # Errors
+    /// [`Error::is_not_found`] when it is absent or has expired, and those of any call.
+    pub async fn set_expiry(&self, key: impl AsRef<[u8]>, ttl: Ttl) -> Result<Written, Error> {
+        self.object(key.as_ref()).set_expiry(ttl).await
     }
 
     async fn write(
         &self,
-        method: Method,
         key: &[u8],
         body: Bytes,
         context: Option<&Context>,
         content_type: &str,
     ) -> Result<Written, Error> {
-        let call = Call::write(method, &self.path(key), body, &self.client.options);
-        let call = Call { context, content_type: Some(content_type), ..call };
-        self.client.transport.call(&call).await?.json(false)
+        let object = self.object(key);
+        let call = object.write(Method::PUT, body);
+        object.send(Call { context, content_type: Some(content_type), ..call }).await?.json()
     }
 
-    fn path(&self, key: &[u8]) -> String {
-        format!("/v1/kv/{}/{}", encoded(self.bucket.as_bytes()), encoded(key))
+    fn object(&self, key: &[u8]) -> Object {
+        Object::new(self.client.clone(), "kv", &self.bucket, key)
     }
 }
 
@@ -173,17 +204,17 @@ fn value(answer: &Answer) -> Result<Value, Error> {
         let siblings = vec![Sibling { bytes, content_type, written_at: String::new() }];
         return Ok(Value { siblings, context });
     }
-    let several: Several = answer.json(true)?;
-    let siblings: Result<Vec<_>, Error> = several
-        .siblings
-        .into_iter()
-        .map(|One { content_type, value_base64, written_at }| {
-            let bytes = STANDARD.decode(value_base64);
-            let bytes = bytes.map_err(|e| Error::garbled(false, e.to_string()))?.into();
-            Ok(Sibling { bytes, content_type, written_at })
-        })
-        .collect();
-    let siblings = siblings?;
+    let several: Several = answer.json()?;
+    let mut siblings: Vec<Sibling> = Vec::new();
+    for One { content_type, value_base64, written_at } in several.siblings {
+        let bytes = STANDARD.decode(value_base64);
+        let bytes: Bytes = bytes.map_err(|e| Error::garbled(false, e.to_string()))?.into();
+        // A write that was repeated may have been applied twice, as two dots of one value.
+        let is_same = |one: &Sibling| one.bytes == bytes && one.content_type == content_type;
+        if !siblings.iter().any(is_same) {
+            siblings.push(Sibling { bytes, content_type, written_at });
+        }
+    }
     match siblings.is_empty() {
         true => Err(Error::garbled(false, "siblings without a sibling")),
         false => Ok(Value { siblings, context: several.context }),

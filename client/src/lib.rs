@@ -1,8 +1,9 @@
 //! Typed access to a Starling cluster over HTTP.
 //!
-//! A [`Client`] knows some nodes and uses any of them. A call that fails goes to the next node
-//! only where that is safe: when nothing was applied, or when the call is a read. What an
-//! increment that timed out came to is unknown, and [`Error::is_unknown`] says so.
+//! A [`Client`] knows some nodes and keeps to the one that answered last. Attempts that fail are
+//! repeated, at another node if there is one, as long as that is harmless: every handle says of
+//! its calls which are. What an increment came to whose answer was lost is unknown, and
+//! [`Error::is_unknown`] says so. [`Options`] has the times, and how often.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), starling_client::Error> {
@@ -22,31 +23,72 @@
 
 mod answer;
 mod bounded;
+mod bucket;
 mod counter;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
+mod expiry;
 mod flag;
 mod hll;
 mod kv;
+mod map;
+mod member;
+mod nodes;
+mod object;
 mod options;
+mod repeat;
 mod set;
+mod trace;
 mod transport;
+mod update;
 mod zset;
 
 pub use answer::{Acks, Context, Written};
 pub use bounded::BoundedCounter;
+pub use bucket::{Bucket, BucketProps, Durability, Resolve};
 pub use counter::{Counter, CounterValue};
 pub use error::Error;
+pub use expiry::Expiry;
 pub use flag::{Flag, FlagValue};
 pub use hll::Hll;
 pub use kv::{Kv, Sibling, Value};
-pub use options::{Durable, Options, Quorum};
+pub use map::{Field, Fields, Map, MapPage, MapRange};
+pub use options::{Durable, Options, Quorum, Ttl};
 pub use set::{Page, Set};
+pub use update::MapUpdate;
 pub use zset::{ScorePage, ScoreRange, Zset};
 
 use std::sync::Arc;
 use transport::Transport;
 
-/// A cluster, by some of its nodes. Clones share connections.
+/// Runs an example of this documentation against a node in the process; without the feature
+/// `embedded` it only has to compile.
+#[doc(hidden)]
+pub fn example(body: impl AsyncFnOnce(Client) -> Result<(), Error>) {
+    #[cfg(feature = "embedded")]
+    embedded::run_example(body);
+    #[cfg(not(feature = "embedded"))]
+    drop(body);
+}
+
+/// A cluster, by some of its nodes. Clones share connections and the budget of repetitions.
+///
+/// # What is repeated
+/// An operation whose answer is lost is repeated when doing it twice, whatever others do in
+/// between, leaves what doing it once at the end would. That is every operation but increments,
+/// which are repeated only when surely nothing was applied: a connection was refused, or a node
+/// answered `503` or `429`.
+///
+/// The price: an operation may be carried out again while its call lasts, and where a node was
+/// frozen with the first attempt, when it has ended. Writes and removals that must not touch what
+/// came later go with a [`Context`]: they touch nothing else, however often.
+///
+/// Repetitions go to another node where there is one; a node that could not be reached or was
+/// silent is avoided for 2 s, and one that answers with `Retry-After` is asked no sooner. Between
+/// attempts there are pauses, drawn from 0 to 20 ms, 40 ms and so on up to 1 s. There are at most
+/// [`Options::attempts`] within [`Options::deadline`], and of all calls a tenth may be repeated,
+/// and ten a second besides. Going past nodes that refuse connections is not counted.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Arc<Transport>,
@@ -55,7 +97,8 @@ pub struct Client {
 
 impl Client {
     /// A client of the cluster that these nodes, `http://HOST:PORT`, belong to. Connections are
-    /// made when calls need them.
+    /// made when calls need them. The first node is asked first, and others while it fails: let
+    /// each client begin with the node that is nearest to it.
     ///
     /// # Errors
     /// There is no url, or one is not of that form ([`Error::is_usage`]).
@@ -86,42 +129,52 @@ impl Client {
 
     /// A set.
     pub fn set(&self, bucket: &str, key: impl AsRef<[u8]>) -> Set {
-        Set::new(self.clone(), "sets", bucket, key.as_ref())
+        Set::new(self.clone(), "set", bucket, key.as_ref())
     }
 
     /// A set in which a removal wins over an add at the same time.
     ///
-    /// ```no_run
-    /// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+    /// ```
+    /// # starling_client::example(async |client| {
     /// client.rwset("access", "door").remove(["mallory"]).await?;
     /// assert!(!client.rwset("access", "door").contains("mallory").await?);
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn rwset(&self, bucket: &str, key: impl AsRef<[u8]>) -> Set {
-        Set::new(self.clone(), "rwsets", bucket, key.as_ref())
+        Set::new(self.clone(), "rwset", bucket, key.as_ref())
     }
 
     /// A flag.
     pub fn flag(&self, bucket: &str, key: impl AsRef<[u8]>) -> Flag {
-        Flag::new(self.clone(), "flags", bucket, key.as_ref())
+        Flag::new(self.clone(), "flag", bucket, key.as_ref())
     }
 
     /// A flag that is off when someone switches it off while another switches it on.
     ///
-    /// ```no_run
-    /// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+    /// ```
+    /// # starling_client::example(async |client| {
     /// client.dwflag("payments", "open").disable().await?;
     /// # Ok(())
-    /// # }
+    /// # });
     /// ```
     pub fn dwflag(&self, bucket: &str, key: impl AsRef<[u8]>) -> Flag {
-        Flag::new(self.clone(), "dwflags", bucket, key.as_ref())
+        Flag::new(self.clone(), "dwflag", bucket, key.as_ref())
     }
 
     /// A counter that is never below 0.
     pub fn bounded_counter(&self, bucket: &str, key: impl AsRef<[u8]>) -> BoundedCounter {
         BoundedCounter::new(self.clone(), bucket, key.as_ref())
+    }
+
+    /// A map.
+    pub fn map(&self, bucket: &str, key: impl AsRef<[u8]>) -> Map {
+        Map::new(self.clone(), bucket, key.as_ref())
+    }
+
+    /// Properties of a bucket.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        Bucket::new(self.clone(), name)
     }
 
     /// A HyperLogLog.

@@ -4,21 +4,17 @@
 use crate::Client;
 use crate::answer::{Context, Written};
 use crate::error::Error;
-use crate::options::Options;
-use crate::transport::{Call, encoded};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hyper::Method;
-use serde::{Deserialize, Serialize};
+use crate::member::Member;
+use crate::object::{Object, check_count, handle, whole};
+use crate::repeat::Repeat;
+use crate::transport::encoded;
+use serde::Deserialize;
 use serde_json::json;
-
-/// Members that one call takes.
-const MEMBERS_MAX: usize = 1_000;
 
 /// One set.
 ///
-/// ```no_run
-/// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+/// ```
+/// # starling_client::example(async |client| {
 /// let guests = client.set("party", "guests");
 /// guests.add(["Ada", "Grace"]).await?;
 /// assert!(guests.contains("Ada").await?);
@@ -31,13 +27,20 @@ const MEMBERS_MAX: usize = 1_000;
 ///     after = Some(next);
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
+///
+/// # What is repeated
+/// Every call: a member added twice is there once. Where others remove during the call what it
+/// adds, or add what it removes, the repetition counts as the later one;
+/// [`remove_seen`](Set::remove_seen) touches nothing that its context has not seen.
 #[derive(Clone, Debug)]
 pub struct Set {
-    client: Client,
-    path: String,
+    object: Object,
 }
+
+handle!(Set);
+whole!(Set);
 
 /// Members in order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,43 +55,10 @@ pub struct Page {
     pub context: Option<Context>,
 }
 
-/// A member as JSON has it.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Member {
-    Text(String),
-    Bytes { base64: String },
-}
-
-impl Member {
-    pub(crate) fn new(bytes: &[u8]) -> Member {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Member::Text(text.into()),
-            Err(_) => Member::Bytes { base64: STANDARD.encode(bytes) },
-        }
-    }
-
-    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, Error> {
-        match self {
-            Member::Text(text) => Ok(text.into_bytes()),
-            Member::Bytes { base64 } => {
-                STANDARD.decode(base64).map_err(|e| Error::garbled(false, e.to_string()))
-            }
-        }
-    }
-}
-
 impl Set {
-    /// `kind` is the type in the path: `sets` or `rwsets`.
-    pub(crate) fn new(client: Client, kind: &str, bucket: &str, key: &[u8]) -> Set {
-        let path = format!("/v1/{kind}/{}/{}", encoded(bucket.as_bytes()), encoded(key));
-        Set { client, path }
-    }
-
-    /// The same set with other settings.
-    #[must_use]
-    pub fn with_options(&self, options: Options) -> Set {
-        Set { client: self.client.with_options(options), path: self.path.clone() }
+    /// `kind` is the type: `set` or `rwset`.
+    pub(crate) fn new(client: Client, kind: &'static str, bucket: &str, key: &[u8]) -> Set {
+        Set { object: Object::new(client, kind, bucket, key) }
     }
 
     /// Adds members, 1 to 1,000.
@@ -136,13 +106,8 @@ impl Set {
         struct Read {
             member: bool,
         }
-        let path = format!("{}/{}", self.path, encoded(member.as_ref()));
-        let call = Call::read(&path, &self.client.options);
-        match self.client.transport.call(&call).await {
-            Ok(answer) => answer.json(true).map(|Read { member }| member),
-            Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let read = self.object.find(self.object.read_member(member.as_ref())).await?;
+        Ok(read.is_some_and(|Read { member }| member))
     }
 
     /// At most `limit` members, 1 to 1,000, after `after`; an absent set is empty.
@@ -157,32 +122,16 @@ impl Set {
             next: Option<Member>,
             context: Context,
         }
-        let mut call = Call::read(&self.path, &self.client.options);
-        call.target += &format!("&limit={limit}");
-        if let Some(after) = after {
-            call.target += &format!("&after={}", encoded(after));
-        }
-        let read: Read = match self.client.transport.call(&call).await {
-            Ok(answer) => answer.json(true)?,
-            Err(error) if error.is_not_found() => return Ok(Page::default()),
-            Err(error) => return Err(error),
-        };
+        let after = after.map(|after| format!("&after={}", encoded(after)));
+        let query = format!("&limit={limit}{}", after.unwrap_or_default());
+        let read: Option<Read> = self.object.find(self.object.read(&query)).await?;
+        let Some(read) = read else { return Ok(Page::default()) };
         Ok(Page {
             members: read.members.into_iter().map(Member::into_bytes).collect::<Result<_, _>>()?,
             count: read.count,
             next: read.next.map(Member::into_bytes).transpose()?,
             context: Some(read.context),
         })
-    }
-
-    /// Removes the whole set as far as it is read first.
-    ///
-    /// # Errors
-    /// Those of any call.
-    pub async fn delete(&self) -> Result<Written, Error> {
-        let options = &self.client.options;
-        let call = Call::write(Method::DELETE, &self.path, Default::default(), options);
-        self.client.transport.call(&call).await?.json(false)
     }
 
     async fn change<I>(
@@ -195,14 +144,8 @@ impl Set {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        let members: Vec<_> =
-            members.into_iter().map(|member| Member::new(member.as_ref())).collect();
-        if !(1..=MEMBERS_MAX).contains(&members.len()) {
-            let text = format!("{} members in a call; 1 to {MEMBERS_MAX} go", members.len());
-            return Err(Error::usage(text));
-        }
-        let body = json!({ what: members }).to_string().into();
-        let call = Call::write(Method::POST, &self.path, body, &self.client.options);
-        self.client.transport.call(&Call { context, ..call }).await?.json(false)
+        let members = Member::all(members);
+        check_count(members.len(), "members")?;
+        self.object.change(json!({ what: members }), context, Repeat::Harmless).await
     }
 }

@@ -1,26 +1,30 @@
-//! Requests to one node after another: pooled connections, deadlines, and fail-over where it is
-//! safe.
+//! Calls to a cluster: attempts at one node after another over pooled connections, as long as
+//! that is safe and there is time.
 
 use crate::answer::Context;
 use crate::error::Error;
-use crate::options::Options;
+use crate::nodes::Nodes;
+use crate::options::{GRACE, Options};
+use crate::repeat::{Budget, Repeat, pauses};
+use crate::trace::Trace;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as WireError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use tokio::time::timeout;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, info_span};
 
 /// Nodes close idle connections after 10 s; ours go before that.
 const IDLE: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much longer than the node the client waits.
-const GRACE: Duration = Duration::from_secs(1);
+/// The least time worth an attempt.
+const ATTEMPT_MIN: Duration = Duration::from_millis(1);
 /// Siblings of a value at their limit, 32 of 1 MiB in base64, with room.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -38,33 +42,24 @@ pub(crate) fn encoded(bytes: &[u8]) -> String {
 
 /// One call.
 pub(crate) struct Call<'a> {
+    /// As the nodes name it in their metrics.
+    pub operation: String,
+    pub bucket: &'a str,
     pub method: Method,
-    /// Path with query.
-    pub target: String,
+    pub path: String,
+    /// Query parameters but that of the time, each beginning with `&`; `None` of a call that
+    /// takes none, nor a time.
+    pub query: Option<String>,
     pub body: Bytes,
     pub content_type: Option<&'a str>,
     pub context: Option<&'a Context>,
-    /// Whether repeating it after a lost answer changes nothing more.
-    pub is_read: bool,
-    pub timeout: Duration,
+    pub repeat: Repeat,
+    pub options: &'a Options,
 }
 
-impl<'a> Call<'a> {
-    /// A read of `path`.
-    pub fn read(path: &str, options: &Options) -> Call<'a> {
-        let target = path.to_owned() + &options.query();
-        Call::new(Method::GET, target, Bytes::new(), options)
-    }
-
-    /// A write of raw bytes or JSON to `path`.
-    pub fn write(method: Method, path: &str, body: Bytes, options: &Options) -> Call<'a> {
-        Call::new(method, path.to_owned() + &options.query(), body, options)
-    }
-
-    fn new(method: Method, target: String, body: Bytes, options: &Options) -> Call<'a> {
-        let is_read = method == Method::GET;
-        let timeout = options.timeout;
-        Call { method, target, body, content_type: None, context: None, is_read, timeout }
+impl Call<'_> {
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
     }
 }
 
@@ -74,12 +69,13 @@ pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    write: bool,
 }
 
 impl Answer {
     /// The body as JSON.
-    pub fn json<T: serde::de::DeserializeOwned>(&self, is_read: bool) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|e| Error::garbled(!is_read, e.to_string()))
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|e| Error::garbled(self.write, e.to_string()))
     }
 
     /// A header's text, empty when it is not there.
@@ -92,9 +88,8 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Transport {
     http: Client<HttpConnector, Full<Bytes>>,
-    nodes: Vec<String>,
-    /// The node that answered last.
-    current: AtomicUsize,
+    nodes: Nodes,
+    budget: Budget,
 }
 
 impl Transport {
@@ -115,48 +110,111 @@ impl Transport {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Ok(Transport { http, nodes, current: AtomicUsize::new(0) })
+        Ok(Transport { http, nodes: Nodes::new(nodes), budget: Budget::new() })
     }
 
-    /// Asks the node that answered last, and the others in turn as long as that is safe.
+    /// Carries `call` out, with as many attempts as are safe, allowed and in time.
     pub async fn call(&self, call: &Call<'_>) -> Result<Answer, Error> {
-        let first = self.current.load(Ordering::Relaxed);
-        let mut turn = 0;
-        loop {
-            let at = (first + turn) % self.nodes.len();
-            match self.ask(&self.nodes[at], call).await {
-                Err(error) if error.may_go_on() && turn + 1 < self.nodes.len() => turn += 1,
-                result => {
-                    self.current.store(at, Ordering::Relaxed);
-                    return result;
-                }
-            }
-        }
+        let trace = Trace::new(call.options.traceparent.as_deref());
+        let span = info_span!(
+            "starling_call",
+            operation = call.operation,
+            bucket = call.bucket,
+            trace_id = trace.id(),
+            attempt = Empty,
+            outcome = Empty,
+        );
+        let result = self.attempts(call, &trace).instrument(span.clone()).await;
+        match &result {
+            Ok(_) => span.record("outcome", "ok"),
+            Err(error) => span.record("outcome", error.outcome()),
+        };
+        result
     }
 
-    async fn ask(&self, node: &str, call: &Call<'_>) -> Result<Answer, Error> {
-        let request = request(node, call)?;
-        let write = !call.is_read;
-        let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| {
-                let detail = format!("{node}: {}", causes(&error));
-                match never_sent(&error) {
-                    true => Error::unreachable(detail),
-                    false => Error::lost(false, write, detail),
-                }
-            })?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|e| Error::lost(false, write, format!("{node}: {e}")))?;
-            Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
-        };
-        let answer: Answer = timeout(call.timeout + GRACE, exchange)
-            .await
-            .unwrap_or_else(|_| Err(Error::lost(true, write, format!("{node} is silent"))))?;
-        match answer.status {
-            StatusCode::OK | StatusCode::MULTIPLE_CHOICES => Ok(answer),
-            status => Err(Error::answered(status.as_u16(), &answer.body)),
+    async fn attempts(&self, call: &Call<'_>, trace: &Trace) -> Result<Answer, Error> {
+        self.budget.earn();
+        let end = Instant::now() + call.options.whole();
+        let (mut pauses, mut unknown) = (pauses(), false);
+        for attempt in 1.. {
+            Span::current().record("attempt", attempt);
+            let (node, _) = self.nodes.next(Instant::now());
+            let left = end.saturating_duration_since(Instant::now());
+            let error = match self.ask(node, call, left, trace).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let earlier = unknown;
+            unknown |= error.is_unknown();
+            let error = error.after(attempt, earlier);
+            let asked_for = self.nodes.next(Instant::now()).1;
+            let pause = pauses.next().unwrap_or_default().max(asked_for);
+            let in_time = Instant::now() + pause + ATTEMPT_MIN < end;
+            let goes_on = attempt < call.options.attempts
+                && call.repeat.allows(&error)
+                && in_time
+                && self.budget.pays(&error);
+            let (node, outcome) = (self.nodes.url(node), error.outcome());
+            debug!(attempt, node, outcome, goes_on, detail = %error, "attempt failed");
+            if !goes_on {
+                return Err(error);
+            }
+            sleep(pause).await;
         }
+        unreachable!("the numbers do not end before the attempts do")
+    }
+
+    /// One attempt at `node`, and what it tells about the node.
+    async fn ask(
+        &self,
+        node: usize,
+        call: &Call<'_>,
+        left: Duration,
+        trace: &Trace,
+    ) -> Result<Answer, Error> {
+        let time = call.options.timeout.min(left.max(ATTEMPT_MIN));
+        let request = request(self.nodes.url(node), call, time, trace)?;
+        let exchange = self.exchange(self.nodes.url(node), request, call.is_write());
+        let answer = timeout(time + GRACE, exchange).await.unwrap_or_else(|_| {
+            let silent = format!("{} is silent", self.nodes.url(node));
+            Err(Error::lost(true, call.is_write(), silent))
+        });
+        let now = Instant::now();
+        let answer = answer.inspect_err(|_| self.nodes.failed(node, now))?;
+        if matches!(answer.status, StatusCode::OK | StatusCode::MULTIPLE_CHOICES) {
+            self.nodes.answered(node);
+            return Ok(answer);
+        }
+        let after = answer.header(RETRY_AFTER.as_str()).parse().ok().map(Duration::from_secs);
+        let error = Error::answered(answer.status.as_u16(), &answer.body, after);
+        match after {
+            Some(after) if error.applied_nothing_for_now() => self.nodes.refused(node, now, after),
+            None if error.applied_nothing_for_now() => {
+                self.nodes.refused(node, now, Duration::ZERO);
+            }
+            _ if error.is_lost() => self.nodes.failed(node, now),
+            _ => self.nodes.answered(node),
+        }
+        Err(error)
+    }
+
+    async fn exchange(
+        &self,
+        node: &str,
+        request: Request<Full<Bytes>>,
+        write: bool,
+    ) -> Result<Answer, Error> {
+        let response = self.http.request(request).await.map_err(|error| {
+            let detail = format!("{node}: {}", causes(&error));
+            match never_sent(&error) {
+                true => Error::unreachable(detail),
+                false => Error::lost(false, write, detail),
+            }
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|e| Error::lost(false, write, format!("{node}: {e}")))?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes(), write })
     }
 }
 
@@ -175,8 +233,19 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn request(node: &str, call: &Call<'_>) -> Result<Request<Full<Bytes>>, Error> {
-    let mut request = Request::builder().method(&call.method).uri(format!("{node}{}", call.target));
+fn request(
+    node: &str,
+    call: &Call<'_>,
+    time: Duration,
+    trace: &Trace,
+) -> Result<Request<Full<Bytes>>, Error> {
+    let query = match &call.query {
+        Some(query) => format!("?timeout_ms={}{query}", time.as_millis()),
+        None => String::new(),
+    };
+    let uri = format!("{node}{}{query}", call.path);
+    let mut request = Request::builder().method(&call.method).uri(uri);
+    request = request.header("traceparent", trace.header());
     if let Some(content_type) = call.content_type {
         request = request.header(CONTENT_TYPE, content_type);
     }

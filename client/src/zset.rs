@@ -3,20 +3,17 @@
 use crate::Client;
 use crate::answer::{Context, Written};
 use crate::error::Error;
-use crate::options::Options;
-use crate::set::Member;
-use crate::transport::{Call, encoded};
-use hyper::Method;
+use crate::member::Member;
+use crate::object::{Object, check_count, handle, whole};
+use crate::repeat::Repeat;
+use crate::transport::encoded;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Members that one call takes.
-const MEMBERS_MAX: usize = 1_000;
-
 /// One sorted set.
 ///
-/// ```no_run
-/// # async fn example(client: starling_client::Client) -> Result<(), starling_client::Error> {
+/// ```
+/// # starling_client::example(async |client| {
 /// use starling_client::ScoreRange;
 ///
 /// let board = client.zset("game", "board");
@@ -34,13 +31,20 @@ const MEMBERS_MAX: usize = 1_000;
 ///     range.after = Some(next);
 /// }
 /// # Ok(())
-/// # }
+/// # });
 /// ```
+///
+/// # What is repeated
+/// Every call but [`increment`](Zset::increment), which is repeated only when surely nothing was
+/// applied. Where others change a member during the call that sets its score or removes it, the
+/// repetition counts as the later one.
 #[derive(Clone, Debug)]
 pub struct Zset {
-    client: Client,
-    path: String,
+    object: Object,
 }
+
+handle!(Zset);
+whole!(Zset);
 
 /// Which members to read, in the order of their scores.
 #[derive(Clone, PartialEq, Debug)]
@@ -78,14 +82,7 @@ pub struct ScorePage {
 
 impl Zset {
     pub(crate) fn new(client: Client, bucket: &str, key: &[u8]) -> Zset {
-        let path = format!("/v1/zsets/{}/{}", encoded(bucket.as_bytes()), encoded(key));
-        Zset { client, path }
-    }
-
-    /// The same sorted set with other settings.
-    #[must_use]
-    pub fn with_options(&self, options: Options) -> Zset {
-        Zset { client: self.client.with_options(options), path: self.path.clone() }
+        Zset { object: Object::new(client, "zset", bucket, key) }
     }
 
     /// Sets the scores of 1 to 1,000 members.
@@ -144,13 +141,8 @@ impl Zset {
         struct Read {
             score: f64,
         }
-        let path = format!("{}/{}", self.path, encoded(member.as_ref()));
-        let call = Call::read(&path, &self.client.options);
-        match self.client.transport.call(&call).await {
-            Ok(answer) => answer.json(true).map(|Read { score }| Some(score)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let read = self.object.find(self.object.read_member(member.as_ref())).await?;
+        Ok(read.map(|Read { score }| score))
     }
 
     /// Members by score; an absent set is empty.
@@ -170,21 +162,17 @@ impl Zset {
             next: Option<String>,
             context: Context,
         }
-        let mut call = Call::read(&self.path, &self.client.options);
-        call.target += &format!("&limit={}&desc={}", range.limit, range.desc);
+        let mut query = format!("&limit={}&desc={}", range.limit, range.desc);
         for (name, bound) in [("min", range.min), ("max", range.max)] {
             if let Some(bound) = bound {
-                call.target += &format!("&{name}={}", finite(bound)?);
+                query += &format!("&{name}={}", finite(bound)?);
             }
         }
         if let Some(after) = &range.after {
-            call.target += &format!("&after={}", encoded(after.as_bytes()));
+            query += &format!("&after={}", encoded(after.as_bytes()));
         }
-        let read: Read = match self.client.transport.call(&call).await {
-            Ok(answer) => answer.json(true)?,
-            Err(error) if error.is_not_found() => return Ok(ScorePage::default()),
-            Err(error) => return Err(error),
-        };
+        let read: Option<Read> = self.object.find(self.object.read(&query)).await?;
+        let Some(read) = read else { return Ok(ScorePage::default()) };
         let scored = |Scored { member, score }| Ok((Member::into_bytes(member)?, score));
         Ok(ScorePage {
             members: read.members.into_iter().map(scored).collect::<Result<_, Error>>()?,
@@ -194,29 +182,18 @@ impl Zset {
         })
     }
 
-    /// Removes the whole set as far as it is read first.
-    ///
-    /// # Errors
-    /// Those of any call.
-    pub async fn delete(&self) -> Result<Written, Error> {
-        let options = &self.client.options;
-        let call = Call::write(Method::DELETE, &self.path, Default::default(), options);
-        self.client.transport.call(&call).await?.json(false)
-    }
-
     async fn change(
         &self,
         what: &str,
         members: Vec<Value>,
         context: Option<&Context>,
     ) -> Result<Written, Error> {
-        if !(1..=MEMBERS_MAX).contains(&members.len()) {
-            let text = format!("{} members in a call; 1 to {MEMBERS_MAX} go", members.len());
-            return Err(Error::usage(text));
-        }
-        let body = json!({ what: members }).to_string().into();
-        let call = Call::write(Method::POST, &self.path, body, &self.client.options);
-        self.client.transport.call(&Call { context, ..call }).await?.json(false)
+        check_count(members.len(), "members")?;
+        let repeat = match what {
+            "increment" => Repeat::CountsTwice,
+            _ => Repeat::Harmless,
+        };
+        self.object.change(json!({ what: members }), context, repeat).await
     }
 }
 

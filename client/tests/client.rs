@@ -1,97 +1,11 @@
 //! The client against servers that it did not write: a scripted node that answers as told, for
 //! the order in which nodes are asked and what an answer is taken for.
 
+mod support;
+
 use starling_client::{Client, Context, Options, Quorum, ScorePage, ScoreRange};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-/// What the scripted node does with one request.
-#[derive(Clone)]
-enum Act {
-    /// Answers with status, headers and body.
-    Answer(u16, &'static str, String),
-    /// Reads the request and closes the connection.
-    Hang,
-    /// Reads the request and says nothing.
-    Silence,
-}
-
-/// A node that does the same with every request and keeps what it was sent.
-struct Node {
-    url: String,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Node {
-    async fn start(act: Act) -> Node {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let requests = seen.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, act.clone(), requests.clone()));
-            }
-        });
-        Node { url, seen }
-    }
-
-    async fn json(status: u16, body: &str) -> Node {
-        Node::start(Act::Answer(status, "content-type: application/json\r\n", body.into())).await
-    }
-
-    fn requests(&self) -> usize {
-        self.seen.lock().unwrap().len()
-    }
-
-    fn last(&self) -> String {
-        self.seen.lock().unwrap().last().unwrap().clone()
-    }
-}
-
-async fn serve(mut stream: TcpStream, act: Act, seen: Arc<Mutex<Vec<String>>>) {
-    while let Some(request) = read_request(&mut stream).await {
-        seen.lock().unwrap().push(request);
-        match &act {
-            Act::Hang => return,
-            Act::Silence => tokio::time::sleep(Duration::from_secs(60)).await,
-            Act::Answer(status, headers, body) => {
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\n\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        }
-    }
-}
-
-async fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut text = String::new();
-    let mut buffer = [0; 4_096];
-    loop {
-        let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
-        text += &String::from_utf8_lossy(&buffer[..count]);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.to_lowercase().lines().find_map(|line| {
-            line.strip_prefix("content-length: ").map(|length| length.parse::<usize>().unwrap())
-        });
-        if body.len() >= length.unwrap_or_default() {
-            return Some(text);
-        }
-    }
-}
-
-const UNAVAILABLE: &str = r#"{"code":"unavailable","detail":"2 owners are needed"}"#;
-const COUNTED: &str = r#"{"value":5,"context":"abc","acks":{"owners":2,"hints":1,"durable":2}}"#;
-
-/// A url where nobody listens.
-async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
-}
+use support::{Act, COUNTED, Node, UNAVAILABLE, nobody};
 
 #[tokio::test]
 async fn a_write_goes_on_where_nothing_was_applied() {

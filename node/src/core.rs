@@ -82,6 +82,8 @@ pub struct Core<S> {
     sync_asked: Lsn,
     halted: bool,
     opened_us: u64,
+    /// When the last step was.
+    stepped_us: u64,
     /// Whether a layout was on disk and failed its check.
     layout_lost: bool,
     /// Whether every member of the layout was heard at once, or there was time enough for it.
@@ -122,6 +124,7 @@ impl<S: Store> Core<S> {
             sync_asked: Lsn(0),
             halted: false,
             opened_us: now.mono_us,
+            stepped_us: now.mono_us,
             met: false,
             metrics: Metrics::default(),
         })
@@ -133,6 +136,7 @@ impl<S: Store> Core<S> {
             return;
         }
         let begun_at = out.len();
+        self.stepped_us = now.mono_us;
         self.met |= now.mono_us >= self.opened_us + MEET_US;
         match input {
             Input::Client(request, asked) => self.on_client(now, request, asked, out),
@@ -189,9 +193,9 @@ impl<S: Store> Core<S> {
             && self.view.layout.as_ref().is_some_and(|layout| layout.has(self.view.me))
     }
 
-    /// Values of all metrics, gauges refreshed.
+    /// Values of all metrics, gauges as of the last step.
     pub fn metrics(&mut self) -> &Metrics {
-        self.replica.refresh_gauges();
+        self.replica.refresh_gauges(&self.view, self.stepped_us);
         self.coordinator.refresh_gauges();
         self.metrics = self.replica.metrics.plus(&self.coordinator.metrics);
         let alive = self.view.members.iter().filter(|member| member.alive).count();
@@ -235,6 +239,11 @@ impl<S: Store> Core<S> {
         self.replica.hints_pending()
     }
 
+    /// Bounded counters whose rights may still move without a client's asking, for checks.
+    pub fn rights_moving(&self) -> u64 {
+        self.replica.rights_moving()
+    }
+
     /// The store, for the shell's gauges and the simulator's checks.
     pub fn store(&self) -> &S {
         &self.replica.store
@@ -276,6 +285,9 @@ impl<S: Store> Core<S> {
             }
             body => {
                 self.coordinator.metrics.count(Metric::PeerMisdirected);
+                if let PeerBody::Apply { op, .. } = &body {
+                    self.replica.note_refused(from, *op);
+                }
                 if let Some(refused) = refuse_misdirected(body) {
                     self.send(from, refused, out);
                 }

@@ -42,8 +42,10 @@ metrics! {
     HintsDelivered "starling_hints_delivered_total" Counter "Hint marks delivered and deleted.";
     HintsDropped "starling_hints_dropped_total" Counter "Hint marks not kept because their target is at its cap; anti-entropy owes them.";
     HintsPending "starling_hints_pending" Gauge "Hint marks waiting for their target.";
+    HintsOldest "starling_hints_oldest_age_seconds" Gauge "Time for which some member has been owed hints without a break, the longest of all members, since this start at most.";
     Exchanges "starling_exchanges_total" Counter "Digest tree comparisons begun.";
     ExchangeObjects "starling_exchange_objects_total" Counter "Objects that comparisons found differing.";
+    Unproven "starling_exchange_unproven_seconds" Gauge "Time since some partition was last found equal to some other member's, the longest of all, since this start at most.";
     Collected "starling_rows_collected_total" Counter "Rows of removed sets and delivered stand-in copies deleted in the background.";
     SettleRounds "starling_settle_rounds_total" Counter "Times that this node asked all members whether the context of removed objects may go.";
     SettleAgreed "starling_settle_agreed_total" Counter "Times that all of them agreed.";

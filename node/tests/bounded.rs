@@ -7,6 +7,7 @@ use cluster_support::{Cluster, object};
 use starling_node::config::BucketProps;
 use starling_node::crdt::{BoundedOp, DeltaType, Object, ObjectOp, Observed, OpError, TypeTag};
 use starling_node::metrics::Metric;
+use starling_node::store::StoreError;
 use starling_node::wire::api::{Failure, Options, Quorum, ReadQuery, Reply, Request};
 
 fn options(w: u8) -> Options {
@@ -229,4 +230,71 @@ fn a_bounded_counter_cannot_be_removed_and_says_why() {
         }
     }
     assert_eq!(value(&mut cluster, 0, 3), Some(9));
+}
+
+#[test]
+fn a_refusal_that_arrives_twice_says_nothing_of_what_is_asked_next() {
+    let mut cluster = Cluster::new(5);
+    let (owners, others) = places(&cluster);
+    for owner in &owners {
+        applied(add(&mut cluster, *owner, 10, 3));
+    }
+    // Owners are 25 ms from each other, and every message comes again after 10: what refused the
+    // decrement is heard once more while one of them gathers the rights of the others.
+    for (one, other) in owners.iter().flat_map(|one| owners.iter().map(move |other| (one, other))) {
+        cluster.delay_ms.insert((*one, *other), 25);
+    }
+    cluster.echo_ms = Some(10);
+    assert_eq!(applied(add(&mut cluster, others[0], -25, 1)), 5);
+    assert_eq!(refused(add(&mut cluster, others[0], -6, 1)).1, 5);
+    cluster.echo_ms = None;
+    cluster.delay_ms.clear();
+    cluster.heal();
+    assert_eq!(value(&mut cluster, 0, 3), Some(5));
+}
+
+#[test]
+fn a_decrement_goes_around_an_owner_whose_disk_is_full() {
+    for full in 0..3 {
+        let mut cluster = Cluster::new(5);
+        let (owners, others) = places(&cluster);
+        for (rank, owner) in owners.iter().enumerate() {
+            let amount = if rank == full { 20 } else { 10 };
+            applied(add(&mut cluster, *owner, amount, 3));
+        }
+        cluster.cores[owners[full]].store_mut().fail_writes(Some(StoreError::Full));
+        // More than each of the others has.
+        assert_eq!(applied(add(&mut cluster, others[0], -15, 1)), 25);
+        cluster.cores[owners[full]].store_mut().fail_writes(None);
+        cluster.heal();
+        assert_eq!(value(&mut cluster, 0, 3), Some(25));
+    }
+}
+
+#[test]
+fn when_rights_are_at_rest_nobody_writes_until_somebody_asks() {
+    let mut cluster = Cluster::new(3);
+    applied(add(&mut cluster, 0, 90, 3));
+    // The rights of these lives rest: the next ones begin ledgers and ask in vain.
+    for at in 0..3 {
+        cluster.crash(at, 7 + at as u64);
+    }
+    applied(add(&mut cluster, 1, 4, 3));
+    let all = (0..3).flat_map(|from| (0..3).map(move |to| ((from, to), 50)));
+    cluster.delay_ms = all.filter(|((from, to), _)| from != to).collect();
+    let written = |cluster: &Cluster| -> Vec<_> {
+        let of = |core: &starling_node::core::Core<_>| core.audit().unwrap();
+        cluster.cores.iter().map(of).map(|audit| format!("{audit:?}")).collect()
+    };
+    let (first, mut rest_ms) = (written(&cluster), 0);
+    while cluster.cores.iter().any(|core| core.rights_moving() > 0) {
+        cluster.pass(1);
+        rest_ms += 1;
+        assert!(rest_ms < 15_000, "rights still move");
+    }
+    assert!(cluster.differences().is_empty());
+    let last = written(&cluster);
+    assert_ne!(first, last);
+    cluster.pass(20_000);
+    assert_eq!(last, written(&cluster));
 }

@@ -4,11 +4,14 @@ mod cluster_support;
 
 use cluster_support::{Cluster, object};
 use starling_node::crdt::{
-    CounterOp, DeltaType, FlagOp, KvOp, Object, ObjectOp, Observed, SetOp, TypeTag,
+    CounterOp, DeltaType, FlagOp, KvOp, NodeId, Object, ObjectOp, Observed, SetOp, TypeTag,
 };
+use starling_node::placement::partition_of;
+use starling_node::store::memory::MemoryStore;
 use starling_node::wire::api::{
     Acks, Failure, Options, Quorum, ReadQuery, ReadResult, Reply, Request, Written,
 };
+use starling_node::wire::peer::{PeerBody, PeerMessage};
 use std::collections::BTreeSet;
 
 fn w(count: u8) -> Options {
@@ -404,4 +407,39 @@ fn the_others_pass_over_a_silent_owner_before_gossip_has_noticed() {
         let acks = acked(write(&mut cluster, 1, &format!("c{key}"), add(1), w(3))).acks;
         assert_eq!((acks.owners, acks.hints), (3, 0));
     }
+}
+
+#[test]
+fn what_was_refused_for_want_of_a_layout_is_not_applied_when_it_arrives_again() {
+    let mut cluster = Cluster::new(4);
+    let add = |amount| ObjectOp::Counter(CounterOp::Add { amount, floor: 0 });
+    let layout = cluster.cores[0].layout().unwrap().clone();
+    let owns = |at: usize, key: &str| {
+        let partition = partition_of(&object(TypeTag::Counter, key));
+        layout.owns(NodeId::of_name(&format!("n{at}")), partition, 3)
+    };
+    let key = (0..).map(|n| format!("k{n}")).find(|key| !owns(0, key)).unwrap();
+    cluster.kept = Some(Vec::new());
+    let (object, options) = (object(TypeTag::Counter, &key), Options::default());
+    let request = Request::Write { object: object.clone(), op: add(7), options };
+    assert!(matches!(cluster.ask(0, request), Reply::Written(_)));
+    let kept = cluster.kept.take().unwrap();
+    let is_apply = |message: &PeerMessage| matches!(message.body, PeerBody::Apply { .. });
+    let apply: Vec<_> = kept.into_iter().filter(|(.., message)| is_apply(message)).collect();
+    let [(_, at, _)] = apply[..] else { panic!("one owner applies: {apply:?}") };
+    // Its disk is replaced, and the message comes before the layout, and once more after it.
+    cluster.restore(at, MemoryStore::new(), 7_777, |_| {});
+    cluster.again(apply.clone());
+    cluster.pass(2_000);
+    assert!(cluster.cores[at].layout().is_some(), "the others have told it");
+    cluster.again(apply);
+    cluster.heal();
+    let value = |at: usize| match cluster.cores[at].audit_object(&object).unwrap() {
+        Some(audit) => match &audit.object {
+            Object::Counter(counter) => counter.value(),
+            other => panic!("a counter: {other:?}"),
+        },
+        None => None,
+    };
+    assert_eq!((1..4).map(value).collect::<Vec<_>>(), [Some(7); 3]);
 }

@@ -119,6 +119,32 @@ fn what_was_handed_to_a_damaged_set_stays() {
 }
 
 #[test]
+fn what_was_removed_before_another_row_was_damaged_stays_removed() {
+    let mut cluster = Cluster::with(3, |config| {
+        config.scrub_ms = 500;
+        config.exchange_ms = 2_000;
+        config.hints_max = 0; // Nobody is told by marks.
+    });
+    write(&mut cluster, 0, "s", update(&["b"], &[]), w(3));
+    isolate(&mut cluster, 1);
+    write(&mut cluster, 0, "s", update(&["a"], &[]), w(2));
+    isolate(&mut cluster, 0);
+    write(&mut cluster, 0, "s", update(&[], &["a"]), w(1));
+    let row = cluster.cores[0].store_mut().flip(Family::Rows, 0, 7).expect("a row");
+    assert!(row.ends_with(b"b"));
+    // It is mended from one that never had what was removed, and starts again.
+    cluster.cut.retain(|pair| ![(0, 1), (1, 0)].contains(pair));
+    cluster.gossip();
+    cluster.pass(10_000);
+    assert_eq!(cluster.cores[0].damaged(), 0);
+    cluster.crash(0, 5_555);
+    mend_and_heal(&mut cluster);
+    for at in 0..3 {
+        assert_eq!(members(&mut cluster, at, "s"), ["b"]);
+    }
+}
+
+#[test]
 fn two_copies_damaged_in_different_rows_make_a_whole_one() {
     let mut cluster = damageable(3);
     isolate(&mut cluster, 2);

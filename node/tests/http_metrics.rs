@@ -39,7 +39,7 @@ async fn promtool_finds_nothing_to_complain_of() {
 async fn every_family_there_is_stands_in_the_text_once() {
     let (_server, text) = used().await;
     let core = starling_node::metrics::TABLE.iter().map(|(name, ..)| *name);
-    let shell = starling_node::server::http::families::TABLE.iter().map(|(name, ..)| *name);
+    let shell = starling_node::server::families::TABLE.iter().map(|(name, ..)| *name);
     for name in core.chain(shell) {
         assert_eq!(text.matches(&format!("# TYPE {name} ")).count(), 1, "{name}");
     }

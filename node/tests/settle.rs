@@ -145,6 +145,7 @@ fn of_a_removed_object_of_any_type_nothing_is_left_anywhere() {
 }
 
 /// How often one object is written and removed, 500 when nothing else is asked for.
+#[allow(clippy::disallowed_methods)] // Asked for by a person.
 fn rounds() -> usize {
     let asked = std::env::var("STARLING_ROUNDS").ok();
     asked.map_or(500, |rounds| rounds.parse().expect("a number of rounds"))

@@ -103,8 +103,8 @@ impl Node {
     fn twins(&self) -> f64 {
         let mut samples = Vec::new();
         self.stats.samples(&mut samples);
-        let twins = samples.iter().find(|sample| sample.name == "starling_gossip_twins_total");
-        twins.expect("it is measured").value
+        let twins = samples.iter().find(|sample| sample.name() == "starling_gossip_twins_total");
+        twins.expect("it is measured").number()
     }
 
     /// Stops at once, as a crash does.

@@ -6,6 +6,7 @@
 use starling_node::cluster::{Member, MembershipView};
 use starling_node::crdt::NodeId;
 use starling_node::placement::LayoutId;
+use starling_node::server::families::Sample;
 use starling_node::server::peers::{Identity, PeerLimits, PeerStats, Peers};
 use starling_node::server::runtime::{self, Job};
 use starling_node::wire::codec;
@@ -58,7 +59,7 @@ impl End {
     fn total(&self, name: &str) -> f64 {
         let mut samples = Vec::new();
         self.peers.samples(&mut samples);
-        samples.iter().filter(|sample| sample.name == name).map(|sample| sample.value).sum()
+        samples.iter().filter(|sample| sample.name() == name).map(Sample::number).sum()
     }
 
     async fn next(&self) -> (NodeId, PeerMessage) {

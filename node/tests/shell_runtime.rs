@@ -8,11 +8,13 @@ use starling_node::config::Config;
 use starling_node::core::Core;
 use starling_node::crdt::{CounterOp, ObjectId, ObjectOp, TypeTag};
 use starling_node::placement::LayoutId;
+use starling_node::server::families::Sample;
 use starling_node::server::gossip::LayoutSlot;
 use starling_node::server::handle::NodeHandle;
 use starling_node::server::peers::{Identity, PeerLimits, Peers};
 use starling_node::server::runtime::{self, CoreThread, Job, Parts, Shared};
-use starling_node::server::timing::{Clock, SyncClock};
+use starling_node::server::timing::Clock;
+use starling_node::server::work::Work;
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::{Batch, Family, Lsn, Store, StoreError, Visit};
 use starling_node::wire::api::{Failure, Options, Reply, Request};
@@ -120,7 +122,7 @@ impl Node {
             context_key: [0; 32],
             ready: AtomicBool::new(false),
             refused: AtomicU64::new(0),
-            sync_times: SyncClock::default(),
+            work: Work::default(),
             peers: Peers::new(identity, PeerLimits::default()),
             probes: Vec::new(),
             fenced: AtomicBool::new(false),
@@ -170,7 +172,7 @@ impl Node {
 
     async fn sample(&self, name: &str) -> f64 {
         let metrics = self.handle.metrics().await;
-        metrics.samples.iter().find(|sample| sample.name == name).map_or(-1.0, |s| s.value)
+        metrics.samples.iter().find(|sample| sample.name() == name).map_or(-1.0, Sample::number)
     }
 }
 

@@ -80,7 +80,10 @@ async fn write_all(
     at: Arc<AtomicUsize>,
 ) {
     let urls = (0..3).map(|node| format!("http://127.0.0.1:{}", dev_port + node));
-    let clients: Vec<Client> = urls.map(|url| Client::connect([url]).expect("a url")).collect();
+    // One attempt: what became of each is noted down.
+    let once = Options { attempts: 1, ..Options::default() };
+    let client = |url| Client::connect([url]).expect("a url").with_options(once.clone());
+    let clients: Vec<Client> = urls.map(client).collect();
     let mut writers = Vec::new();
     for _ in 0..WRITERS {
         let (words, books, at) = (words.clone(), books.clone(), at.clone());

@@ -48,6 +48,7 @@ pub fn body(body: &PeerBody) -> String {
             Settle::Ask { stable, .. } => format!("Settle {partition}: ask of {}", stable.len()),
             Settle::Agree { .. } => format!("Settle {partition}: agree"),
             Settle::Done { .. } => format!("Settle {partition}: done"),
+            Settle::Forgotten { object, .. } => format!("Settle {partition}: forgot {object}"),
             Settle::Known { stable, .. } => format!("Settle {partition}: known {}", stable.len()),
         },
         PeerBody::Summary(summary) => format!("Summary {summary:016x}"),

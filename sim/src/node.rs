@@ -190,6 +190,11 @@ impl Node {
         self.core().map_or(0, Core::hints_pending)
     }
 
+    /// Bounded counters whose rights may still move without a client's asking.
+    pub fn rights_moving(&self) -> u64 {
+        self.core().map_or(0, Core::rights_moving)
+    }
+
     /// How many members gossip hears, itself included.
     pub fn heard(&self) -> usize {
         self.view.iter().filter(|member| member.alive).count()

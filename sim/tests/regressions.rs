@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 34] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 48] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
@@ -39,11 +39,30 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 34] = [
     (3548, None, WAITING),
     (4661, None, WAITING),
     (8279, None, WAITING),
+    (881, None, "a refusal that came twice was taken for the answer to the second question"),
+    (2470, None, RIGHTS),
+    (2885, None, RIGHTS),
+    (98, None, RUNS),
+    (268, None, RUNS),
+    (5186, None, RUNS),
+    (4938, None, COLLECTING),
+    (12289, None, COLLECTING),
+    (5299, None, FORGOTTEN),
+    (5599, None, FORGOTTEN),
+    (10673, None, FORGOTTEN),
+    (11259, None, FORGOTTEN),
+    (10661, None, RUNS),
+    (30136, None, "a repetition of what was refused for want of a layout was applied"),
 ];
 
 const MENDING: &str = "what a set with a damaged row took meanwhile was dropped when it was mended";
 const LAYOUT: &str = "a node that had lost its layout deleted what it owed";
 const FULL: &str = "what a full disk kept from being given up was never tried again";
+const RIGHTS: &str = "replicas were compared while rights were on the move between them";
+const RUNS: &str = "totals that were removed and collected came back as somebody had seen them";
+const COLLECTING: &str =
+    "replicas were compared while one had forgotten what the other had not yet";
+const FORGOTTEN: &str = "an owner kept for ever what the others had forgotten";
 const WAITING: &str = "a removal that waits was thought to be on a disk that had lost it";
 
 /// Events of a run of 60 s without clients in a hurry at most; a node that does the same over and

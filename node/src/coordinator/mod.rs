@@ -129,7 +129,7 @@ impl Coordinator {
     }
 
     fn advance(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
-        let op = match &body {
+        let mut op = match &body {
             PeerBody::Applied { op, .. }
             | PeerBody::AppliedDurable { op }
             | PeerBody::Joined { op, .. }
@@ -144,6 +144,10 @@ impl Coordinator {
         match (&mut state, body) {
             (Op::Write(write), PeerBody::Applied { outcome, .. }) => {
                 write.on_applied(view, now.mono_us, op, from, outcome, &mut doing);
+                if doing.renumber {
+                    op = self.draw_op();
+                    write.begin_again(view, op, &mut doing);
+                }
             }
             (Op::Write(write), PeerBody::AppliedDurable { .. })
             | (Op::Write(write), PeerBody::Joined { outcome: Ok(true), .. }) => {

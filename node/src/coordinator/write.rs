@@ -6,10 +6,12 @@
 //! Owners that do not have it in the end are owed it: a mark on a stand-in, or where there is
 //! none on a replica that has the write.
 
+mod poor;
+
 use super::quorum::WriteNeeds;
 use crate::cluster::View;
 use crate::config::BucketProps;
-use crate::crdt::{BoundedOp, NodeId, ObjectId, ObjectOp, OpError, Ttl};
+use crate::crdt::{NodeId, ObjectId, ObjectOp, OpError, Ttl};
 use crate::placement::PreferenceList;
 use crate::wire::api::{Acks, Failure, Reply, RequestId, Written};
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
@@ -35,6 +37,8 @@ pub(super) struct Doing {
     pub(super) reply: Option<Reply>,
     /// The operation is over.
     pub(super) done: bool,
+    /// A write is to go on under a new number.
+    pub(super) renumber: bool,
     /// Replicas asked because another one was slow.
     pub(super) hedges: u64,
 }
@@ -258,7 +262,7 @@ impl Write {
     fn on_refused(&mut self, view: &View, op: OpId, refusal: Refusal, doing: &mut Doing) {
         let last = match refusal {
             Refusal::Op(OpError::InsufficientRights { local, global }) => {
-                return self.on_poor(view, op, local, global, doing);
+                return self.on_poor(view, op, (local, global), doing);
             }
             Refusal::Op(error) => return self.fail(Failure::Refused(error), doing),
             Refusal::DiskFull => Failure::DiskFull,
@@ -275,43 +279,7 @@ impl Write {
             }
         };
         self.refused.insert(self.applier);
-        if self.apply_somewhere(view, op, doing).is_err() {
-            self.fail(last, doing);
-        }
-    }
-
-    /// The rights there do not cover the decrement. The next owner may have more; where none has,
-    /// the first asks the others for theirs.
-    fn on_poor(&mut self, view: &View, op: OpId, local: u64, global: u64, doing: &mut Doing) {
-        self.lacking = (self.lacking.0.max(local), self.lacking.1.max(global));
-        self.poor.insert(self.applier);
-        let (local, global) = self.lacking;
-        let refused = OpError::InsufficientRights { local, global };
-        let amount = match &self.action {
-            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount.unsigned_abs(),
-            _ => return self.fail(Failure::Refused(refused), doing),
-        };
-        let usable = |node: &&NodeId| view.is_alive(**node) && !self.refused.contains(node);
-        let alive: Vec<NodeId> = self.list.owners().iter().filter(usable).copied().collect();
-        if alive.iter().all(|owner| self.poor.contains(owner)) {
-            let Some(amount) = u64::try_from(amount).ok().filter(|amount| *amount <= global) else {
-                return self.fail(Failure::Refused(refused), doing);
-            };
-            self.action = ObjectOp::Bounded(BoundedOp::Take { amount });
-            self.poor.clear();
-        }
-        if alive.is_empty() || self.apply_somewhere(view, op, doing).is_err() {
-            self.fail(Failure::Refused(refused), doing);
-        }
-    }
-
-    /// Whether it is a decrement of a bounded counter.
-    fn takes_away(&self) -> bool {
-        match self.action {
-            ObjectOp::Bounded(BoundedOp::Add { amount }) => amount < 0,
-            ObjectOp::Bounded(BoundedOp::Take { .. }) => true,
-            _ => false,
-        }
+        self.ask_the_next(view, op, last, doing);
     }
 
     fn fail(&mut self, failure: Failure, doing: &mut Doing) {

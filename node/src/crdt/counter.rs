@@ -7,7 +7,8 @@
 //! amount remove it once, and an increment that a reset did not see survives it.
 //!
 //! A new run begins where the actor no longer knows its last one (its row was collected), since
-//! totals that start again at nothing must not pass for newer ones.
+//! totals that start again at nothing must not pass for newer ones; also where all of the last one
+//! was removed: it may have been collected, and come back as somebody saw it earlier.
 
 use super::{CausalContext, DeltaType, Dot, Expiry, Mint, Observed, OpError, impl_cvrdt};
 use bincode::{Decode, Encode};
@@ -72,9 +73,10 @@ impl Counter {
         self.base.iter()
     }
 
-    /// Whether nothing is said of that run: it was never heard of, or removed and collected.
-    pub fn is_without(&self, run: &Dot) -> bool {
-        !self.runs.contains_key(run)
+    /// Whether that run adds nothing: it was never heard of, all of it was removed, or it was
+    /// collected after that.
+    pub fn is_over(&self, run: &Dot) -> bool {
+        self.runs.get(run) == self.base.get(run)
     }
 
     /// The tallies a client sees with the value and hands back in its context.
@@ -98,7 +100,8 @@ impl Counter {
         let dot = mint.dot();
         let newest = self.context.highest(dot.actor);
         let own = self.runs.iter().find(|(run, tally)| {
-            run.actor == dot.actor && tally.last == newest && tally.last > floor
+            let whole = self.base.get(run) != Some(tally);
+            run.actor == dot.actor && tally.last == newest && tally.last > floor && whole
         });
         let (run, mut tally) = own.map_or((dot, Tally::default()), |(run, tally)| (*run, *tally));
         tally.last = dot.counter;

@@ -7,6 +7,7 @@
 //!
 //! What is stable is agreed upon by `replica/settle.rs`; here is what follows from it.
 
+use super::counter::Tally;
 use super::rows::Covers;
 use super::{Actor, CausalContext, Counter, Dot, Object, Rows};
 use bincode::{Decode, Encode};
@@ -95,10 +96,8 @@ impl Object {
             Object::Counter(counter) => {
                 let counts =
                     counter.runs.iter().filter(|(run, t)| counter.base.get(run) != Some(t));
-                let last = |(run, tally): (&Dot, &super::counter::Tally)| Dot {
-                    actor: run.actor,
-                    counter: tally.last,
-                };
+                let last =
+                    |(run, tally): (&Dot, &Tally)| Dot { actor: run.actor, counter: tally.last };
                 counts.map(last).collect()
             }
             _ => self.live_dots(),
@@ -115,7 +114,7 @@ impl Object {
             Object::Flag(flag) => flag.votes.retain(|dot, _| !dead.contains(dot)),
             Object::DwFlag(flag) => flag.0.votes.retain(|dot, _| !dead.contains(dot)),
             Object::Bounded(_) => {}
-            Object::Counter(counter) => counter.drop_runs(|run, tally, _| {
+            Object::Counter(counter) => counter.drop_runs(|run, tally| {
                 dead.contains(&Dot { actor: run.actor, counter: tally.last })
             }),
             collection => {
@@ -132,18 +131,6 @@ impl Object {
             expiry.settings.retain(|dot, _| !dead.contains(dot));
         }
         left
-    }
-
-    /// The value without totals that it only says were removed, and of which whoever has seen
-    /// `known` of the object kept nothing since that is stable; `None` when there are none.
-    pub fn without_moot(&self, stable: &Stable, known: &CausalContext) -> Option<Object> {
-        let Object::Counter(counter) = self else { return None };
-        let mut left = counter.clone();
-        left.drop_runs(|run, tally, removed| {
-            let last = Dot { actor: run.actor, counter: tally.last };
-            removed && stable.has(last) && !known.contains(last)
-        });
-        (left != *counter).then_some(Object::Counter(left))
     }
 
     /// The delta that tells whoever holds this value that those of its live dots are dead.
@@ -242,27 +229,29 @@ impl Rows {
 }
 
 impl Counter {
-    /// Drops runs, with what removals observed of them: told the run, its totals, and whether
-    /// removals covered all of it.
-    fn drop_runs(&mut self, goes: impl Fn(&Dot, &super::counter::Tally, bool) -> bool) {
-        let gone: Vec<Dot> = self
-            .runs
-            .iter()
-            .filter(|(run, tally)| goes(run, tally, self.base.get(run) == Some(tally)))
-            .map(|(run, _)| *run)
-            .collect();
+    /// Drops runs, with what removals observed of them.
+    fn drop_runs(&mut self, goes: impl Fn(&Dot, &Tally) -> bool) {
+        let gone: Vec<Dot> =
+            self.runs.iter().filter(|(run, tally)| goes(run, tally)).map(|(run, _)| *run).collect();
         for run in gone {
             self.runs.remove(&run);
             self.base.remove(&run);
         }
     }
 
+    /// Drops runs that were removed entirely. Of those that resets removed the last one stays if
+    /// nothing else says that the counter is there.
     fn settle(&mut self, stable: &Stable) {
         let cleared = self.cleared.clone();
-        self.drop_runs(|run, tally, removed| {
-            let last = Dot { actor: run.actor, counter: tally.last };
-            removed && stable.has(last) && cleared.contains(last)
-        });
+        let last = |run: &Dot, tally: &Tally| Dot { counter: tally.last, ..*run };
+        let base = self.base.clone();
+        let over =
+            |run: &Dot, tally: &Tally| base.get(run) == Some(tally) && stable.has(last(run, tally));
+        let there = |(run, tally): &(&Dot, &Tally)| !cleared.contains(last(run, tally));
+        let goes_on = self.runs.iter().filter(there).any(|(run, tally)| !over(run, tally));
+        let keeps = self.runs.iter().rfind(there).map(|(run, _)| *run);
+        let keeps = keeps.filter(|_| !goes_on);
+        self.drop_runs(|run, tally| over(run, tally) && keeps != Some(*run));
         if self.runs.is_empty() {
             self.cleared = stable.rest_of(&self.cleared);
         }

@@ -273,16 +273,24 @@ impl<S: Store> Replica<S> {
         Ok(joined.header)
     }
 
-    /// The live dots of `delta` that are copies of something removed long ago.
+    /// The live dots of `delta` that are copies of something removed: long ago, or here before
+    /// another row was damaged.
     pub(super) fn stale_in(
         &self,
         view: &View,
         object: &ObjectId,
         delta: &Object,
     ) -> Result<BTreeSet<Dot>, StoreError> {
-        let Some(stable) = self.stable_for(view, object) else { return Ok(BTreeSet::new()) };
-        let (header, _) = rows::load(&self.store, object)?;
-        Ok(delta.stale_dots(stable, header.object.context()))
+        let doubt = self.doubts.get(object);
+        let mut removed = doubt.map(|doubt| doubt.removed(delta)).unwrap_or_default();
+        let stable = self.stable_for(view, object);
+        if doubt.is_some() || stable.is_some() {
+            let (header, _) = rows::load(&self.store, object)?;
+            let known = header.object.context();
+            removed.retain(|dot| !known.contains(*dot));
+            removed.extend(stable.iter().flat_map(|stable| delta.stale_dots(stable, known)));
+        }
+        Ok(removed)
     }
 
     /// Follows the clocks in the delta as far as they are not too far ahead.

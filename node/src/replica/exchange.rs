@@ -35,9 +35,50 @@ const WHOLE_ROWS_MAX: u64 = 256;
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     next_us: BTreeMap<NodeId, u64>,
+    compared: BTreeMap<NodeId, Compared>,
+    opened_us: u64,
+}
+
+/// What the last comparison with one peer found.
+#[derive(Debug)]
+struct Compared {
+    /// When it was.
+    at_us: u64,
+    /// Partitions that differed, and when each was last found equal.
+    differing: BTreeMap<u16, u64>,
 }
 
 impl Exchange {
+    /// Nothing is compared yet.
+    pub(super) fn new(now_us: u64) -> Exchange {
+        Exchange { opened_us: now_us, ..Exchange::default() }
+    }
+
+    /// Notes a comparison with `peer`; all partitions but `differing` were equal.
+    fn note(&mut self, view: &View, peer: NodeId, now_us: u64, differing: BTreeSet<u16>) {
+        if !view.layout.as_ref().is_some_and(|layout| layout.has(peer)) {
+            return;
+        }
+        let before = self.compared.get(&peer);
+        let proven_us = |partition: &u16| match before {
+            Some(last) => *last.differing.get(partition).unwrap_or(&last.at_us),
+            None => self.opened_us,
+        };
+        let differing = differing.into_iter().map(|at| (at, proven_us(&at))).collect();
+        self.compared.insert(peer, Compared { at_us: now_us, differing });
+    }
+
+    /// Since when some partition was not found equal to some other member's, at the most, µs.
+    pub(super) fn unproven_us(&self, view: &View, now_us: u64) -> u64 {
+        let Some(layout) = &view.layout else { return 0 };
+        let others = layout.members.iter().filter(|member| member.id != view.me);
+        let proven_us = others.map(|member| match self.compared.get(&member.id) {
+            Some(last) => last.differing.values().copied().min().unwrap_or(last.at_us),
+            None => self.opened_us,
+        });
+        proven_us.min().map_or(0, |proven_us| now_us.saturating_sub(proven_us))
+    }
+
     pub(super) fn due(&self) -> Option<u64> {
         self.next_us.values().copied().min()
     }
@@ -124,9 +165,10 @@ impl<S: Store> Replica<S> {
     }
 
     /// The peer's summary: where it differs the comparison goes on with the roots.
-    pub(super) fn on_summary(&mut self, view: &View, from: NodeId, theirs: u64) {
+    pub(super) fn on_summary(&mut self, view: &View, now: Time, from: NodeId, theirs: u64) {
         let Some(layout) = &view.layout else { return };
         if self.summary(view, from) == theirs {
+            self.exchange.note(view, from, now.mono_us, BTreeSet::new());
             return;
         }
         // Trees of buckets the peer may have data in while this node has none count too.
@@ -147,7 +189,8 @@ impl<S: Store> Replica<S> {
         self.send(from, PeerBody::Roots(roots));
     }
 
-    pub(super) fn on_roots(&mut self, view: &View, from: NodeId, roots: &[TreeRoot]) {
+    pub(super) fn on_roots(&mut self, view: &View, now: Time, from: NodeId, roots: &[TreeRoot]) {
+        let mut differing = BTreeSet::new();
         for root in roots.iter().take(usize::from(PARTITIONS) * 8) {
             let key = (root.partition, root.n);
             if !common(view, from, key) || self.trees.root(key) == root.root {
@@ -155,9 +198,11 @@ impl<S: Store> Replica<S> {
             }
             let leaves = self.trees.leaves(key).to_vec();
             let (partition, n) = key;
+            differing.insert(partition);
             self.send(from, PeerBody::Leaves { partition, n, leaves });
-            self.tell_stable(from, key);
+            self.tell_stable(view, from, key);
         }
+        self.exchange.note(view, from, now.mono_us, differing);
     }
 
     pub(super) fn on_leaves(
@@ -177,7 +222,7 @@ impl<S: Store> Replica<S> {
         if leaves == 0 {
             return;
         }
-        self.tell_stable(from, (partition, n));
+        self.tell_stable(view, from, (partition, n));
         let mut after = None;
         loop {
             let listed = self.list(view, (partition, n), leaves, after.as_ref());
@@ -335,4 +380,36 @@ pub(super) fn common(view: &View, peer: NodeId, (partition, n): TreeKey) -> bool
         && view.layout.as_ref().is_some_and(|layout| {
             layout.owns(view.me, partition, n) && layout.owns(peer, partition, n)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::{Layout, LayoutMember};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_partition_that_is_never_equal_ages_though_all_others_are() {
+        let member = |name: &str| {
+            let (id, name, zone) = (NodeId::of_name(name), name.to_owned(), "z".to_owned());
+            LayoutMember { id, name, zone, capacity: 1 }
+        };
+        let (me, peer) = (NodeId::of_name("me"), NodeId::of_name("peer"));
+        let mut view = View::new(me);
+        view.set_layout(Arc::new(Layout::first(vec![member("me"), member("peer")])));
+        let mut exchange = Exchange::new(10);
+        assert_eq!(exchange.unproven_us(&view, 15), 5, "never compared");
+        for (now_us, differing, proven_us) in [
+            (20, vec![], 20),
+            (30, vec![7], 20),
+            (40, vec![7, 8], 20),
+            (50, vec![8], 30),
+            (60, vec![], 60),
+        ] {
+            exchange.note(&view, peer, now_us, differing.into_iter().collect());
+            exchange.note(&view, NodeId::of_name("stranger"), now_us, BTreeSet::new());
+            assert_eq!(exchange.unproven_us(&view, 100), 100 - proven_us, "at {now_us}");
+        }
+        assert_eq!(exchange.compared.len(), 1);
+    }
 }

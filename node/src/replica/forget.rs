@@ -7,10 +7,11 @@ use super::rows::{self, HUSK, Header, Summary};
 use super::settle::{ACTORS_MAX, Unchanged};
 use super::trees::{TreeKey, Trees};
 use crate::cluster::View;
-use crate::crdt::{Object, ObjectId, Stable, TypeTag};
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Stable, TypeTag};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::wire::codec;
+use crate::wire::peer::{PeerBody, Settle};
 
 /// Objects settled in one step.
 const STEP_HEADERS: usize = 256;
@@ -130,6 +131,83 @@ impl<S: Store> Replica<S> {
             true => Err(StoreError::Corrupt(format!("partition {partition}"))),
             false => Ok((trees.root(tree), changes)),
         }
+    }
+
+    /// Tells an owner that sent its state of an object that it is forgotten here: it is removed,
+    /// all of it is stable, and that was known to all owners when nothing of it was kept.
+    pub(super) fn tell_forgotten(
+        &mut self,
+        view: &View,
+        to: NodeId,
+        object: &ObjectId,
+        sent: &Object,
+    ) {
+        let Some(stable) = self.stable_for(view, object) else { return };
+        let rows_left = sent.rows().is_some_and(|rows| rows.held().next().is_some());
+        let over = !sent.is_present() && !rows_left && sent.is_settled(stable);
+        if over && matches!(rows::load(&self.store, object), Ok((_, 0))) {
+            let (partition, n) = Self::tree_of(view, object);
+            let dots = sent.context().clone();
+            let what = Settle::Forgotten { object: object.clone(), dots };
+            self.send(to, PeerBody::Settle { partition, n, what });
+        }
+    }
+
+    /// An owner has forgotten the object, of which these dots were seen; so may this node, if it
+    /// has seen no others.
+    pub(super) fn on_forgotten(
+        &mut self,
+        view: &View,
+        from: NodeId,
+        object: &ObjectId,
+        dots: &CausalContext,
+    ) -> Result<(), StoreError> {
+        if !view.owns(object) || !view.owned_by(from, object) {
+            return Ok(());
+        }
+        let (header, digest) = rows::load(&self.store, object)?;
+        let mut stable = Stable::default();
+        stable.raise(dots);
+        let same = header.object.context().is_subset(dots) && is_over(&header, &stable);
+        if digest == 0 || !same || header.rows.held > 0 {
+            return Ok(());
+        }
+        self.settle_object(object, header, view.n_of(&object.bucket), &stable)
+    }
+
+    /// Brings every header of the tree to the form that joining gives it.
+    pub(super) fn fill_tree(&mut self, view: &View, tree: TreeKey) -> Result<(), StoreError> {
+        let (partition, n) = tree;
+        let Some(stable) = self.settling.stable.get(&tree).cloned() else { return Ok(()) };
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        let from = partition.to_be_bytes();
+        self.store.scan(
+            Family::Headers,
+            &from,
+            prefix_end(&from).as_deref(),
+            &mut |key, bytes| {
+                let object = parse_object_key(key).map(|(object, _)| object);
+                if let Some(object) = object.filter(|object| view.n_of(&object.bucket) == n)
+                    && let Ok(mut header) = rows::decode_header(&object, bytes)
+                {
+                    let before = header.clone();
+                    header.object.fill(&stable);
+                    if header != before {
+                        let after = rows::save(&object, &header, &mut batch);
+                        let old = rows::digest_of(Some(bytes));
+                        changes.push((key.to_vec(), header.goes, old, after));
+                    }
+                }
+                Visit::Next
+            },
+        )?;
+        self.commit(batch)?;
+        for (key, goes, old, new) in changes {
+            let old = self.trees.counted(&key, goes, old);
+            let new = self.trees.counted(&key, goes, new);
+            self.trees.replace(&key, n, old, new);
+        }
+        Ok(())
     }
 
     /// Settles some objects of the tree; the rest waits for the next step.

@@ -31,6 +31,8 @@ const PATIENCE: u64 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     pending: BTreeMap<NodeId, u64>,
+    /// Since when each target of those has been owed something, µs.
+    since_us: BTreeMap<NodeId, u64>,
     under_way: BTreeMap<NodeId, UnderWay>,
     /// Targets heard at the last tick, to notice those that come back.
     alive: BTreeSet<NodeId>,
@@ -78,6 +80,18 @@ impl Hints {
         self.next_us
     }
 
+    /// For how long the target that has waited longest has been owed something, µs.
+    pub(super) fn oldest_us(&self, now_us: u64) -> u64 {
+        self.since_us.values().min().map_or(0, |since_us| now_us.saturating_sub(*since_us))
+    }
+
+    /// Notes when targets began to be owed something.
+    fn note_since(&mut self, now_us: u64) {
+        for target in self.pending.keys() {
+            self.since_us.entry(*target).or_insert(now_us);
+        }
+    }
+
     /// Nodes that something is owed to.
     pub(super) fn targets(&self) -> impl Iterator<Item = NodeId> {
         self.pending.keys().copied()
@@ -86,7 +100,10 @@ impl Hints {
     fn settle(&mut self, target: NodeId, delivered: u64) {
         let left = self.pending_for(target).saturating_sub(delivered);
         match left {
-            0 => self.pending.remove(&target),
+            0 => {
+                self.since_us.remove(&target);
+                self.pending.remove(&target)
+            }
             _ => self.pending.insert(target, left),
         };
     }
@@ -148,6 +165,7 @@ impl<S: Store> Replica<S> {
         if self.hints.next_us.is_none_or(|due| due > now.mono_us) {
             return;
         }
+        self.hints.note_since(now.mono_us);
         if view.layout.is_none() {
             // Damaged on disk: until a member has sent it nobody can tell who owns what, and every
             // mark would look like one for a stranger.

@@ -104,6 +104,8 @@ pub fn parse_hint_key(bytes: &[u8]) -> Option<(NodeId, ObjectId, Marked)> {
 pub const META_LAYOUT: &[u8] = b"layout";
 /// Prefix of the objects whose rows wait for collection.
 pub const META_COLLECT: &[u8] = b"collect/";
+/// Prefix of what is doubted of objects that were damaged.
+pub const META_DOUBT: &[u8] = b"doubt/";
 /// Prefix of what is stable in each digest tree.
 pub const META_STABLE: &[u8] = b"stable/";
 /// Prefix of the queue of objects that expire.

@@ -75,6 +75,7 @@ pub struct Replica<S> {
     pulls: pages::Pulls,
     mending: mend::Mending,
     rights: rights::Rights,
+    doubts: BTreeMap<ObjectId, salvage::Doubt>,
     settling: settle::Settling,
     collecting: bool,
     /// After a collection that failed: when to try again, µs.
@@ -121,12 +122,13 @@ impl<S: Store> Replica<S> {
             floor: 0,
             clock: HybridClock::default(),
             trees,
-            exchange: exchange::Exchange::default(),
+            exchange: exchange::Exchange::new(now.mono_us),
             expiring: expiry::Expiring::unknown(now),
             once: once::Once::default(),
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
             rights: rights::Rights::default(),
+            doubts: BTreeMap::new(),
             settling: settle::Settling::opened(now),
             collecting: true,
             collect_us: None,
@@ -138,6 +140,7 @@ impl<S: Store> Replica<S> {
             effects: Effects::default(),
         };
         replica.load_buckets(view)?;
+        replica.doubts = salvage::load_doubts(&replica.store)?;
         replica.load_stable(view)?;
         replica.rebuild_trees(view)?;
         Ok(replica)
@@ -149,10 +152,8 @@ impl<S: Store> Replica<S> {
         match body {
             PeerBody::Apply { op, object, action, ttl, hint_for } => {
                 let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
-                // The second try of a decrement, which may come to where the first was refused.
-                let name = if takes { OpId(!op.0) } else { op };
                 // No answer to a repetition: the coordinator has the first one or has given up.
-                let again = from != view.me && !self.once.is_first(from, name);
+                let again = from != view.me && !self.once.is_first(from, op);
                 if again && !self.config.is_mutant(Mutant::DoubleCount) {
                     return;
                 }
@@ -186,7 +187,7 @@ impl<S: Store> Replica<S> {
                 let pull = PeerBody::PullRows { object, after: None };
                 self.send(peer, pull);
             }
-            PeerBody::Roots(roots) => self.on_roots(view, from, &roots),
+            PeerBody::Roots(roots) => self.on_roots(view, now, from, &roots),
             PeerBody::Leaves { partition, n, leaves } => {
                 self.on_leaves(view, from, partition, n, &leaves);
             }
@@ -195,7 +196,7 @@ impl<S: Store> Replica<S> {
                 self.on_objects(view, now, from, listed);
             }
             PeerBody::Pull(objects) => self.on_pull(view, from, &objects),
-            PeerBody::Summary(summary) => self.on_summary(view, from, summary),
+            PeerBody::Summary(summary) => self.on_summary(view, now, from, summary),
             PeerBody::Lacks(objects) => self.on_lacks(view, from, &objects),
             PeerBody::RightsWanted { object, to, have, amount } => {
                 self.on_rights_wanted(view, now, from, object, (to, have, amount));
@@ -214,6 +215,12 @@ impl<S: Store> Replica<S> {
             | PeerBody::Inspected { .. }
             | PeerBody::LayoutIs(_) => {}
         }
+    }
+
+    /// An operation was refused before it came here: what the network delivers of it again is not
+    /// applied either, since its coordinator was told that nothing is.
+    pub fn note_refused(&mut self, from: NodeId, op: OpId) {
+        self.once.is_first(from, op);
     }
 
     /// Every batch up to `lsn` is on disk: lets the acknowledgements go that waited for it.
@@ -329,6 +336,7 @@ impl<S: Store> Replica<S> {
         let stale = self.stale_in(view, object, state).unwrap_or_default();
         let joined = self.join_quietly(view, now, object, state);
         self.tell_expiry(now, from, object, state);
+        self.tell_forgotten(view, from, object, state);
         if !stale.is_empty() {
             self.metrics.add(Metric::StaleDots, stale.len() as u64);
             let delta = state.obituary(&stale);
@@ -393,11 +401,19 @@ impl<S: Store> Replica<S> {
         self.hints.pending()
     }
 
-    /// Refreshes the gauges.
-    pub fn refresh_gauges(&mut self) {
+    /// Bounded counters whose rights may still move, see [`rights::Rights::moving`].
+    pub fn rights_moving(&self) -> u64 {
+        self.rights.moving()
+    }
+
+    /// Refreshes the gauges; ages are those at `now_us`.
+    pub fn refresh_gauges(&mut self, view: &View, now_us: u64) {
         self.metrics.set(Metric::HintsPending, self.hints.pending());
         self.metrics.set(Metric::SyncWaiting, self.waiting.len() as u64);
         self.metrics.set(Metric::Damaged, self.mending.count());
+        self.metrics.set(Metric::HintsOldest, self.hints.oldest_us(now_us) / 1_000_000);
+        let unproven_us = self.exchange.unproven_us(view, now_us);
+        self.metrics.set(Metric::Unproven, unproven_us / 1_000_000);
     }
 
     /// The layout kept on disk.

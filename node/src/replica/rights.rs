@@ -31,7 +31,7 @@ const EVEN_US: u64 = 1_000_000;
 const EVEN_OBJECTS: usize = 16;
 /// Objects remembered to look at; of others rights move when a decrement asks for them.
 const UNEVEN_MAX: usize = 10_000;
-/// How often others are asked about one change of an object.
+/// How often others are asked again about one change of an object.
 const EVEN_TRIES: u8 = 3;
 /// Objects collected in this life whose floors are kept one by one.
 const FORGOTTEN_MAX: usize = 10_000;
@@ -92,6 +92,11 @@ impl Rights {
         }
         let kept = self.forgotten.entry(object.clone()).or_default();
         *kept = highest.max(*kept);
+    }
+
+    /// Decrements that wait, and objects whose rights may be asked for or were just asked for.
+    pub(super) fn moving(&self) -> u64 {
+        (self.waiting.len() + self.uneven.len()) as u64
     }
 
     /// An object changed here.
@@ -344,8 +349,10 @@ impl<S: Store> Replica<S> {
                 let mut again = Vec::new();
                 for _ in 0..EVEN_OBJECTS {
                     let Some((object, tries)) = self.rights.uneven.pop_first() else { break };
-                    let asked = self.even_out(view, now, &object).unwrap_or(false);
-                    again.extend((asked && tries < EVEN_TRIES).then_some((object, tries + 1)));
+                    // The last look only gives time for the answer.
+                    let asks = tries <= EVEN_TRIES;
+                    let asked = asks && self.even_out(view, now, &object).unwrap_or(false);
+                    again.extend(asked.then_some((object, tries + 1)));
                 }
                 self.rights.uneven.extend(again);
                 self.rights.even_us = Some(now.mono_us + EVEN_US);

@@ -355,8 +355,6 @@ pub fn join<S: Store>(
     let (mut header, before) = held;
     let own_before = header.object.context().highest(own);
     let goes_before = header.goes;
-    let moot = stable.and_then(|stable| delta.without_moot(stable, header.object.context()));
-    let delta = moot.as_ref().unwrap_or(delta);
     let garbage = match (header.object.rows_mut(), delta.rows()) {
         (Some(head), Some(rows)) if delta.tag() == object.tag => {
             RowsOf { store, object, summary: &mut header.rows, batch }.join(head, rows)?

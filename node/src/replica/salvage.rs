@@ -6,17 +6,52 @@
 //! The context keeps a dot only where it is certain that no damaged row held it: dots in intact
 //! rows, dots of intact rows that a mark or the other owner's state names, those of the expiry, and
 //! those that a removal of everything covered. Any other dot may have been live in a damaged row,
-//! and to go on claiming it would tell all others that it was removed.
+//! and to go on claiming it would tell all others that it was removed. Such dots are kept beside
+//! the object: one that comes back in a row that was not damaged was removed here.
 
 use super::Replica;
-use super::keys::{Marked, object_key, parse_hint_key, prefix_end};
+use super::keys::{META_DOUBT, Marked, object_key, parse_hint_key, parse_object_key, prefix_end};
 use super::rows::{self, Header, Summary};
 use crate::cluster::View;
 use crate::crdt::{CausalContext, Dot, Object, ObjectId, Row, Rows};
 use crate::placement::partition_of;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::wire::codec;
-use std::collections::BTreeSet;
+use bincode::{Decode, Encode};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was seen of a collection, and may have been live in rows that were lost.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(super) struct Doubt {
+    dots: CausalContext,
+    /// Keys of those rows.
+    lost: BTreeSet<Vec<u8>>,
+}
+
+impl Doubt {
+    /// The live dots of `state` that were removed here: they are in rows that were not lost.
+    pub(super) fn removed(&self, state: &Object) -> BTreeSet<Dot> {
+        let rows = state.rows().into_iter().flat_map(Rows::held);
+        let intact = rows.filter(|(key, _)| !self.lost.contains(*key));
+        let dots = intact.flat_map(|(_, row)| row.live.keys().copied());
+        dots.filter(|dot| self.dots.contains(*dot)).collect()
+    }
+}
+
+/// Reads what is doubted of each object.
+pub(super) fn load_doubts<S: Store>(store: &S) -> Result<BTreeMap<ObjectId, Doubt>, StoreError> {
+    let mut doubts = BTreeMap::new();
+    let end = prefix_end(META_DOUBT);
+    store.scan(Family::Meta, META_DOUBT, end.as_deref(), &mut |key, value| {
+        if let (Some((object, _)), Ok(doubt)) =
+            (parse_object_key(&key[META_DOUBT.len()..]), codec::decode(value))
+        {
+            doubts.insert(object, doubt);
+        }
+        Visit::Next
+    })?;
+    Ok(doubts)
+}
 
 /// A collection read row by row.
 #[derive(Default)]
@@ -79,7 +114,7 @@ impl<S: Store> Replica<S> {
     }
 
     fn keep_intact(
-        &self,
+        &mut self,
         object: &ObjectId,
         mut header: Header,
         state: Option<&Object>,
@@ -95,6 +130,12 @@ impl<S: Store> Replica<S> {
         intact.lost.iter().for_each(|member| batch.delete(Family::Rows, row(member)));
         let mut left = head.header();
         left.context = self.certain(object, head, state, intact.live, &intact.lost)?;
+        let mut doubt = self.doubts.get(object).cloned().unwrap_or_default();
+        doubt.dots.join(&head.context.minus(&left.context));
+        doubt.lost.extend(intact.lost);
+        let doubted = [META_DOUBT, &base].concat();
+        batch.put(Family::Meta, doubted, codec::encode(&doubt));
+        self.doubts.insert(object.clone(), doubt);
         header.object = Object::with_rows(object.tag, left);
         header.rows = intact.summary;
         match header.is_empty() {

@@ -165,7 +165,8 @@ mod tests {
             let held = rows::load(&self.store, &object).expect("it can be read");
             let own = Actor { node: NodeId(9), epoch: 9 };
             let delta_object = Object::Zset(delta.clone());
-            let joined = rows::join(&self.store, &object, held, &delta_object, own, &mut batch);
+            let joined =
+                rows::join(&self.store, &object, held, &delta_object, (own, None), &mut batch);
             self.garbage |= joined.expect("of its type").garbage;
             self.store.write(batch).expect("there is room");
             self.whole.join(delta);

@@ -277,10 +277,11 @@ impl<S: Store> Replica<S> {
             Settle::Done { number } => {
                 let agreed = self.settling.agreed.remove(&tree);
                 match agreed.filter(|a| (a.leader, a.number) == (from, number)) {
-                    Some(agreed) => self.adopt(tree, &agreed.stable, agreed.unchanged),
+                    Some(agreed) => self.adopt(view, tree, &agreed.stable, agreed.unchanged),
                     None => Ok(()),
                 }
             }
+            Settle::Forgotten { object, dots } => self.on_forgotten(view, from, &object, &dots),
             Settle::Known { root, factors, stable } => {
                 self.on_known(view, from, tree, &Equal { root, factors }, &stable)
             }
@@ -355,7 +356,7 @@ impl<S: Store> Replica<S> {
         }
     }
 
-    /// What an owner with an equal tree takes for stable is so here.
+    /// What an owner takes for stable whose tree is equal but for what need not be kept is so here.
     fn on_known(
         &mut self,
         view: &View,
@@ -372,26 +373,28 @@ impl<S: Store> Replica<S> {
         let before = joined.clone();
         joined.join(stable);
         if joined == before {
-            return Ok(());
+            return self.fill_tree(view, tree);
         }
-        let (root, unchanged) = self.settled_tree(view, tree, &joined)?;
-        if root != equal.root {
-            return Ok(());
+        let (root, _) = self.settled_tree(view, tree, &joined)?;
+        match root == equal.root {
+            true => self.adopt(view, tree, stable, Vec::new()),
+            false => Ok(()),
         }
-        self.adopt(tree, stable, unchanged)
     }
 
     /// Tells a peer whose tree differs what is stable here: it may not know.
-    pub(super) fn tell_stable(&mut self, to: NodeId, tree: TreeKey) {
+    pub(super) fn tell_stable(&mut self, view: &View, to: NodeId, tree: TreeKey) {
         let Some(stable) = self.settling.stable.get(&tree).cloned() else { return };
         let (partition, n) = tree;
-        let (root, factors) = (self.trees.root(tree), self.settling.factors);
+        let Ok((root, _)) = self.settled_tree(view, tree, &stable) else { return };
+        let factors = self.settling.factors;
         let what = Settle::Known { root, factors, stable };
         self.send(to, PeerBody::Settle { partition, n, what });
     }
 
     fn adopt(
         &mut self,
+        view: &View,
         tree: TreeKey,
         stable: &Stable,
         unchanged: Unchanged,
@@ -404,7 +407,7 @@ impl<S: Store> Replica<S> {
         self.commit(batch)?;
         self.settling.stable.insert(tree, joined);
         self.settling.at_work.insert(tree, unchanged);
-        Ok(())
+        self.fill_tree(view, tree)
     }
 
     /// Whether this node owes anybody anything in the partition.

@@ -3,8 +3,10 @@
 //! A handle is cheap to clone and never blocks. What it hands over is bounded: a request that
 //! finds the queue full is refused as overloaded and nothing was applied.
 
+use super::families::{Family, Sample};
+use super::histogram::Reading;
 use super::peers::PeerStats;
-use super::runtime::{Job, Shared};
+use super::runtime::{Job, Shared, WAITING_MAX};
 use crate::metrics::Metrics;
 use crate::wire::api::{Acks, Failure, Reply, Request};
 use std::sync::Arc;
@@ -47,12 +49,13 @@ impl NodeHandle {
         let (answer, answered) = oneshot::channel();
         let sent = self.jobs.send(Job::Metrics(answer));
         let core = if sent.is_ok() { answered.await.ok() } else { None };
-        let mut samples = Vec::new();
+        let waiting = WAITING_MAX.saturating_sub(self.places.available_permits());
+        let mut samples = vec![Family::Waiting.is(waiting as f64)];
         self.shared.samples(&mut samples);
         NodeMetrics {
             core: core.unwrap_or_default(),
             samples,
-            syncs: self.shared.sync_times.read(),
+            syncs: self.shared.work.syncs(),
             peers: self.shared.peer_stats(),
         }
     }
@@ -74,37 +77,10 @@ impl NodeHandle {
 pub struct NodeMetrics {
     /// The core's table.
     pub core: Metrics,
-    /// Storage, gossip and the shell itself: one entry a series, series of one name together.
+    /// Storage, gossip and the shell itself: one entry a series.
     pub samples: Vec<Sample>,
     /// How long syncs of the store took.
-    pub syncs: SyncTimes,
+    pub syncs: Reading,
     /// One entry a peer, by name.
     pub peers: Vec<PeerStats>,
-}
-
-/// One value of one series.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Sample {
-    /// With prefix and unit, `_total` at the end of a counter's.
-    pub name: &'static str,
-    /// What it says.
-    pub help: &'static str,
-    /// Whether it only grows.
-    pub kind: crate::metrics::Kind,
-    /// Label names and values; few different ones.
-    pub labels: Vec<(&'static str, String)>,
-    /// The value, in base units.
-    pub value: f64,
-}
-
-/// A histogram of sync durations (`starling_sync_duration_seconds`).
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct SyncTimes {
-    /// Upper bound in seconds and how many syncs took at most so long; cumulative. The bound of
-    /// all is `count`.
-    pub buckets: Vec<(f64, u64)>,
-    /// Syncs in all.
-    pub count: u64,
-    /// Seconds in all.
-    pub sum_seconds: f64,
 }

@@ -3,8 +3,10 @@
 
 pub mod cli;
 pub mod data_dir;
+pub mod families;
 pub mod gossip;
 pub mod handle;
+pub mod histogram;
 pub mod http;
 pub mod peers;
 pub mod runtime;
@@ -14,3 +16,4 @@ pub mod start;
 mod storage;
 pub mod telemetry;
 pub mod timing;
+pub mod work;

@@ -6,14 +6,16 @@
 //! one runs are answered by the next. A sync that failed is never retried: nothing more is
 //! acknowledged and the process is told to stop.
 
+use super::families::{Family, Sample};
 use super::gossip::LayoutSlot;
-use super::handle::{NodeHandle, Sample};
+use super::handle::NodeHandle;
 use super::peers::{PeerStats, Peers};
-use super::timing::{Clock, SyncClock};
+use super::timing::Clock;
+use super::work::Work;
 use crate::cluster::MembershipView;
 use crate::core::{Core, Input, Outbox, Output};
 use crate::crdt::NodeId;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::Metrics;
 use crate::store::{Lsn, Store, StoreError};
 use crate::wire::api::{Reply, Request, RequestId};
 use crate::wire::peer::PeerMessage;
@@ -22,13 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Inputs taken before their outputs are carried out: more shares wake-ups, fewer answers sooner.
 const BATCH_MAX: usize = 64;
 /// Requests that wait for the core, beyond those the core has open.
-const WAITING_MAX: usize = 4_096;
+pub(super) const WAITING_MAX: usize = 4_096;
 /// The longest sleep without a deadline.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -75,8 +77,8 @@ pub struct Shared {
     pub ready: AtomicBool,
     /// Requests refused because too many waited.
     pub refused: AtomicU64,
-    /// How long syncs took.
-    pub sync_times: SyncClock,
+    /// What the node's threads did.
+    pub work: Work,
     /// Connections to the others.
     pub peers: Peers,
     /// Further measurements, asked at every scrape.
@@ -93,13 +95,8 @@ impl Shared {
 
     /// Appends the shell's own measurements.
     pub fn samples(&self, samples: &mut Vec<Sample>) {
-        samples.push(Sample {
-            name: "starling_requests_refused_total",
-            help: "Requests refused before the core saw them because too many waited.",
-            kind: Kind::Counter,
-            labels: Vec::new(),
-            value: self.refused.load(Ordering::Relaxed) as f64,
-        });
+        samples.push(Family::Refused.is(self.refused.load(Ordering::Relaxed) as f64));
+        self.work.samples(samples);
         self.peers.samples(samples);
         for probe in &self.probes {
             probe(samples);
@@ -200,10 +197,10 @@ fn sync_loop(
             let _ = done.send(Job::Synced(on_disk));
             continue;
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         match sync() {
             Ok(reached) => {
-                shared.sync_times.record(started.elapsed());
+                shared.work.synced(reached.0.saturating_sub(on_disk.0), started.elapsed());
                 on_disk = reached;
                 let _ = done.send(Job::Synced(reached));
             }
@@ -242,6 +239,7 @@ impl<S: Store> Stepper<S> {
         while !stopping {
             let mut taken = 0;
             let mut job = self.wait();
+            let began = Instant::now();
             while let Some(next) = job {
                 stopping |= self.take(next);
                 taken += 1;
@@ -254,6 +252,7 @@ impl<S: Store> Stepper<S> {
             if !self.act() {
                 return Err(StoreError::Failed("fenced".into()));
             }
+            self.shared.work.turned(taken, began.elapsed());
         }
         let last = self.core.close();
         let _ = self.sync_asked.send(last);
@@ -308,6 +307,8 @@ impl<S: Store> Stepper<S> {
             Job::Synced(lsn) => Input::Synced(lsn),
             Job::Members(view) => Input::Members(view),
             Job::Metrics(answer) => {
+                // Ages are as of the last step.
+                self.core.step(now, Input::Tick, &mut self.out);
                 let _ = answer.send(self.core.metrics().clone());
                 return false;
             }

@@ -4,13 +4,15 @@
 //! syncs. Whatever fails on the way there, nothing that was acknowledged is lost.
 
 use super::data_dir::DataDir;
+use super::families::Sample;
 use super::gossip::{self, GRACE, GossipSettings, GossipStats, LayoutSlot, Own};
-use super::handle::{NodeHandle, Sample};
+use super::handle::NodeHandle;
 use super::peers::{Identity, PeerLimits, Peers};
 use super::runtime::{self, CoreThread, Job, OnFatal, Parts, Shared};
 use super::secret::{Secret, context_key};
 use super::settings::Settings;
-use super::timing::{Clock, SyncClock};
+use super::timing::Clock;
+use super::work::Work;
 use super::{http, storage};
 use crate::cluster::{Member, MembershipView};
 use crate::config::Config;
@@ -57,8 +59,22 @@ pub async fn run(
     settings: Settings,
     stop: impl Future<Output = &'static str>,
 ) -> Result<(), String> {
+    run_and_tell(settings, |_| {}, stop).await
+}
+
+/// The same, and tells where it serves clients once it does: on port 0 the system chose.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_and_tell(
+    settings: Settings,
+    serving: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = &'static str>,
+) -> Result<(), String> {
     let sockets = Sockets::bind(&settings).await?;
+    let addr = sockets.http.local_addr().map_err(|e| format!("no address: {e}"))?;
     let mut node = Node::start(settings, sockets).await?;
+    serving(addr);
     let ended = tokio::select! {
         why = stop => {
             tracing::info!(why, "stopping");
@@ -199,7 +215,7 @@ fn open_core(
         context_key: context_key(settings.secret.as_ref()),
         ready: AtomicBool::new(core.is_ready()),
         refused: AtomicU64::new(0),
-        sync_times: SyncClock::default(),
+        work: Work::default(),
         peers,
         probes: vec![
             Box::new(move |samples: &mut Vec<Sample>| storage::samples(&probe, samples)),

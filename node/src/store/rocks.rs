@@ -126,13 +126,13 @@ impl RocksStore {
             written: AtomicU64::new(0),
             order: sync::Order::new(base),
             writing: Mutex::new(()),
-            space: space::SpaceStats::default(),
+            space: space::SpaceStats::new(dir.to_owned()),
             fenced: OnceLock::new(),
             _lock: lock,
         });
         let mark = mark::Mark::create(dir, base).map_err(|e| io_failure(dir, &e))?;
         shared.order.keep(mark);
-        let room = space::Space::new(dir.to_owned(), options.reserve_bytes, &shared.space);
+        let room = space::Space::new(options.reserve_bytes, &shared.space);
         Ok((RocksStore { shared: shared.clone(), room }, Syncer { shared }))
     }
 

@@ -230,9 +230,17 @@ pub enum Settle {
         /// Of the `Ask`.
         number: u64,
     },
-    /// These dots are stable; an owner with an equal tree may take them for it.
+    /// The sender, an owner, keeps nothing of this object any more: it is removed, and all of it is
+    /// stable.
+    Forgotten {
+        /// Which object.
+        object: ObjectId,
+        /// What was seen of it.
+        dots: CausalContext,
+    },
+    /// These dots are stable; an owner whose tree is equal may take them for it.
     Known {
-        /// Root of the sender's tree.
+        /// Root of the sender's tree as it is without what need not be kept.
         root: u64,
         /// As in `Ask`.
         factors: u64,
@@ -261,6 +269,7 @@ impl PeerBody {
             }
             PeerBody::Handoff { items, .. } => items.iter().all(|(_, delta)| delta.is_canonical()),
             PeerBody::Rows { page, .. } => page.is_canonical(),
+            PeerBody::Settle { what: Settle::Forgotten { dots, .. }, .. } => dots.is_canonical(),
             _ => true,
         }
     }

@@ -18,6 +18,10 @@ pub struct Cluster {
     /// Pairs (from, to) whose messages are lost.
     pub cut: BTreeSet<(usize, usize)>,
     pub down: BTreeSet<usize>,
+    /// How much later the messages of a pair (from, to) arrive than at once, ms.
+    pub delay_ms: BTreeMap<(usize, usize), u64>,
+    /// Every message between two nodes arrives a second time so much later, ms.
+    pub echo_ms: Option<u64>,
     /// Bytes of messages between nodes since it was last set to 0.
     pub sent_bytes: u64,
     /// How far each node's wall clock is ahead, ms.
@@ -27,6 +31,8 @@ pub struct Cluster {
     /// Messages between nodes, kept when asked for.
     pub kept: Option<Vec<(usize, usize, PeerMessage)>>,
     mail: VecDeque<(usize, usize, PeerMessage)>,
+    /// Mail that comes later: when, µs.
+    later: Vec<(u64, usize, usize, PeerMessage)>,
     replies: BTreeMap<RequestId, Reply>,
     now: Time,
     requests: u64,
@@ -54,11 +60,14 @@ impl Cluster {
             names,
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
+            delay_ms: BTreeMap::new(),
+            echo_ms: None,
             sent_bytes: 0,
             ahead_ms: vec![0; count],
             lose: |_| false,
             kept: None,
             mail: VecDeque::new(),
+            later: Vec::new(),
             replies: BTreeMap::new(),
             now,
             requests: 0,
@@ -129,6 +138,9 @@ impl Cluster {
         while self.now.mono_us < end {
             self.now.mono_us += 1_000;
             self.now.wall_ms += 1;
+            let now_us = self.now.mono_us;
+            let due = self.later.extract_if(.., |(due_us, ..)| *due_us <= now_us);
+            self.mail.extend(due.map(|(_, from, to, message)| (from, to, message)));
             for at in self.up() {
                 if self.cores[at].deadline().is_some_and(|due| due <= self.now.mono_us) {
                     self.step(at, Input::Tick);
@@ -183,6 +195,7 @@ impl Cluster {
         let config = Config::new(self.names[at].clone());
         self.cores[at] = Core::open(config, store, self.now, seed).unwrap();
         self.mail.retain(|(_, to, _)| *to != at);
+        self.later.retain(|(_, _, to, _)| *to != at);
         self.gossip();
     }
 
@@ -209,7 +222,7 @@ impl Cluster {
                     let bytes = starling_node::wire::codec::encode(&message);
                     self.sent_bytes += bytes.len() as u64;
                     let message = starling_node::wire::codec::decode(&bytes).unwrap();
-                    self.mail.push_back((at, to, message));
+                    self.post(at, to, message);
                 }
                 Output::Sync(lsn) => {
                     self.cores[at].store_mut().sync(lsn);
@@ -218,6 +231,18 @@ impl Cluster {
                 Output::Layout(_) => {}
                 Output::Halt(reason) => panic!("{} halted: {reason}", self.names[at]),
             }
+        }
+    }
+
+    fn post(&mut self, from: usize, to: usize, message: PeerMessage) {
+        let delay_ms = self.delay_ms.get(&(from, to)).copied().unwrap_or(0);
+        let due_us = self.now.mono_us + delay_ms * 1_000;
+        if let Some(echo_ms) = self.echo_ms.filter(|_| from != to) {
+            self.later.push((due_us + echo_ms * 1_000, from, to, message.clone()));
+        }
+        match delay_ms {
+            0 => self.mail.push_back((from, to, message)),
+            _ => self.later.push((due_us, from, to, message)),
         }
     }
 

@@ -108,7 +108,8 @@ impl Subject for FlagSubject {
 }
 
 /// A counter is the sum of the increments received that no reset or removal received observed.
-/// Receiving an increment is receiving all earlier ones of the same run.
+/// Receiving an increment is receiving all earlier ones of the same run. A run ends when the
+/// replica knows that all of it was removed.
 pub struct CounterSubject;
 
 #[derive(Clone)]
@@ -162,6 +163,9 @@ impl Subject for CounterSubject {
         let writes = write.kind > 0;
         let mut run = facts.iter().filter(|(run, fact)| *run == write.run && fact.writes);
         let before = run.next_back().map_or(0, |(_, fact)| fact.prefix);
+        // A run all of which was removed, as far as the replica knows, is over.
+        let over = each(write.known).any(|id| counts[id].observed & before == before);
+        let before = if over { 0 } else { before };
         let observed = match write.seen {
             _ if write.kind > 1 => 0,
             Seen::Here => counted(&counts, write.known),

@@ -5,7 +5,7 @@ use super::{Evidence, Findings};
 use crate::history::Record;
 use starling_node::crdt::counter::Tally;
 use starling_node::crdt::{Counter, CounterOp, Dot, Object, ObjectOp, Observed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 const NAME: &str = "counters_exact";
@@ -18,19 +18,23 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             let bounds = added(&records);
             findings.count("counters_bounded", 1);
             findings.count("counters_without_unknown", u64::from(bounds.start() == bounds.end()));
-            let removed = Removed::of(&records);
-            if removed.unseen && evidence.nodes[0].collects() {
+            let removed = match evidence.nodes[0].collects() {
+                true => Removed::of(&records),
+                false => Removed::default(),
+            };
+            if removed.unseen {
                 // What was removed unseen and collected left no trace to count.
                 findings.count("counters_collected_unseen", 1);
                 continue;
             }
-            let collected = removed.tallies.iter().filter(|(run, _)| counter.is_without(run));
-            let runs = sum(counter.runs()) + sum(collected);
-            if !bounds.contains(&runs) {
-                let detail = format!("{} counted {runs} on {id}, not in {bounds:?}", copy.owner);
+            let (least, most) = counted(counter, &removed);
+            if least > *bounds.end() || most < *bounds.start() {
+                let owner = &copy.owner;
+                let detail =
+                    format!("{owner} counted {least} to {most} on {id}, not in {bounds:?}");
                 findings.violation(NAME, detail);
             }
-            if let Err(why) = resets(counter, &records, findings) {
+            if let Err(why) = resets(counter, &records, &removed, findings) {
                 findings.violation(NAME, format!("{} on {id}: {why}", copy.owner));
             }
         }
@@ -53,8 +57,8 @@ fn added(records: &[&Record]) -> RangeInclusive<i128> {
 /// What removals of counters may have covered.
 #[derive(Default)]
 struct Removed {
-    /// Of runs that a client saw and removed, the newest totals that one saw.
-    tallies: BTreeMap<Dot, Tally>,
+    /// Of runs that a client saw and removed, all totals that one saw.
+    tallies: BTreeMap<Dot, Vec<Tally>>,
     /// Whether others removed what they had not seen.
     unseen: bool,
 }
@@ -62,38 +66,50 @@ struct Removed {
 impl Removed {
     fn of(records: &[&Record]) -> Removed {
         let mut removed = Removed::default();
-        let mut deleted = false;
         for record in records {
             let Some(ObjectOp::Counter(op)) = record.possible_write() else { continue };
             let (CounterOp::Reset { observed, .. } | CounterOp::Delete { observed }) = op else {
                 continue;
             };
-            let deletes = matches!(op, CounterOp::Delete { .. });
-            deleted |= deletes;
             match observed {
                 Observed::Context(seen) => {
                     for (run, tally) in &seen.tallies {
-                        let newest = removed.tallies.entry(*run).or_insert(*tally);
-                        if tally.last > newest.last {
-                            *newest = *tally;
-                        }
+                        removed.tallies.entry(*run).or_default().push(*tally);
                     }
                 }
-                _ => removed.unseen |= deletes,
+                _ => removed.unseen = true,
             }
         }
-        // Only what a removal of the whole counter covered is ever collected.
-        if deleted { removed } else { Removed::default() }
+        removed
     }
 }
 
-fn sum<'a>(tallies: impl Iterator<Item = (&'a Dot, &'a Tally)>) -> i128 {
-    tallies.map(|(_, tally)| tally.up as i128 - tally.down as i128).sum()
+/// What all additions that the counter holds come to, removed or not, at least and at most. A run
+/// all of which was removed may have been collected, and a removal by one who saw less of it brings
+/// that part of it back: it came to what some removal saw.
+fn counted(counter: &Counter, removed: &Removed) -> (i128, i128) {
+    let amount = |tally: &Tally| tally.up as i128 - tally.down as i128;
+    let none = Vec::new();
+    let (mut least, mut most) = (0, 0);
+    let held: BTreeMap<Dot, Tally> = counter.runs().map(|(run, t)| (*run, *t)).collect();
+    let runs: BTreeSet<&Dot> = held.keys().chain(removed.tallies.keys()).collect();
+    for run in runs {
+        let seen = removed.tallies.get(run).filter(|_| counter.is_over(run)).unwrap_or(&none);
+        let amounts = || held.get(run).into_iter().chain(seen).map(amount);
+        least += amounts().min().unwrap_or(0);
+        most += amounts().max().unwrap_or(0);
+    }
+    (least, most)
 }
 
 /// Whether what was taken off is what acknowledged resets observed, or more of what unknown
 /// ones did, and nothing else.
-fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Result<(), String> {
+fn resets(
+    counter: &Counter,
+    records: &[&Record],
+    removed: &Removed,
+    findings: &mut Findings,
+) -> Result<(), String> {
     let mut certain: BTreeMap<Dot, u64> = BTreeMap::new();
     let mut possible: BTreeMap<Dot, Vec<Tally>> = BTreeMap::new();
     let mut unseen = false;
@@ -115,9 +131,8 @@ fn resets(counter: &Counter, records: &[&Record], findings: &mut Findings) -> Re
         }
     }
     let base: BTreeMap<Dot, Tally> = counter.base().map(|(run, tally)| (*run, *tally)).collect();
-    let removed = Removed::of(records);
     for (run, last) in &certain {
-        if removed.tallies.contains_key(run) && counter.is_without(run) {
+        if removed.tallies.contains_key(run) && counter.is_over(run) {
             findings.count("resets_collected", 1);
             continue;
         }

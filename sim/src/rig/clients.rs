@@ -175,7 +175,8 @@ impl Caller {
         one: bool,
     ) -> impl Future<Output = ()> + use<> {
         let quorum = one.then_some(Quorum::One);
-        let options = Options { r: quorum, w: quorum, ..Options::default() };
+        // Each attempt is an operation of its own in the history.
+        let options = Options { r: quorum, w: quorum, attempts: 1, ..Options::default() };
         let (http, known) = (self.http.with_options(options), self.known.clone());
         let (node, shape) = (self.node, shape.clone());
         async move {

@@ -194,7 +194,7 @@ async fn last_words(
         wrong.push(format!("in the end: {why}"));
     }
     let mut values = BTreeMap::new();
-    let options = Options { r: Some(Quorum::All), ..Options::default() };
+    let options = Options { r: Some(Quorum::All), attempts: 1, ..Options::default() };
     for object in objects {
         let url = format!("http://{}:{HTTP}", host(object.key % nodes));
         let read = match Client::connect([url]) {

@@ -354,8 +354,8 @@ impl World {
     fn not_settled(&mut self) {
         let seconds = self.converge_max_us / 1_000_000;
         let of = |node: &Node| {
-            let (hints, heard) = (node.hints_pending(), node.heard());
-            format!("{node} owes {hints} hints and hears {heard}")
+            let (hints, heard, rights) = (node.hints_pending(), node.heard(), node.rights_moving());
+            format!("{node} owes {hints} hints, hears {heard}, moves rights of {rights} counters")
         };
         let nodes: Vec<String> = self.nodes.iter().map(of).collect();
         let (open, nodes) = (self.asked.len(), nodes.join(", "));
@@ -405,7 +405,8 @@ impl World {
     /// A write that was answered may still make its last hint; it is paid at once.
     fn pay_the_last(&mut self) {
         let until_us = self.now_us + PAY_MAX_US;
-        while self.now_us < until_us && self.nodes.iter().any(|node| node.hints_pending() > 0) {
+        // What is forgotten meanwhile is forgotten by one owner after the other.
+        while self.now_us < until_us && !self.is_converged() {
             self.run_until(self.now_us + LOOK_US);
         }
     }
@@ -483,10 +484,12 @@ impl World {
         }
     }
 
-    /// Whether nodes hear each other, owe nothing and hold the same.
+    /// Whether nodes hear each other, owe nothing, write nothing of their own accord and hold the
+    /// same.
     fn is_converged(&self) -> bool {
         let at_rest = |node: &Node| {
-            node.is_ready() && node.hints_pending() == 0 && node.heard() == self.nodes.len()
+            let quiet = node.hints_pending() == 0 && node.rights_moving() == 0;
+            node.is_ready() && quiet && node.heard() == self.nodes.len()
         };
         self.nodes.iter().all(at_rest)
             && checks::replicas_equal::first_difference(&self.nodes).is_none()

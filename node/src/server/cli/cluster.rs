@@ -1,13 +1,10 @@
 //! `starling cluster`: looks at a cluster and forms its first layout, over HTTP to any node.
 
-use super::get::{Answer, request};
+use super::get::{Ask, Node};
 use super::{USAGE, fail};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
-use std::net::SocketAddr;
 use std::process::ExitCode;
-
-const DEFAULT_URL: &str = "http://127.0.0.1:7000";
 
 /// Looks at a cluster and changes it.
 #[derive(Args, Debug)]
@@ -49,13 +46,6 @@ enum ClusterCommand {
 }
 
 #[derive(Args, Debug)]
-struct Node {
-    /// Any node of the cluster
-    #[arg(long, env = "STARLING_URL", default_value = DEFAULT_URL)]
-    url: String,
-}
-
-#[derive(Args, Debug)]
 struct Rest {
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
@@ -82,61 +72,21 @@ pub fn run(args: ClusterArgs) -> ExitCode {
     }
 }
 
-fn ask(node: &Node, method: &str, path: &str, body: &str, json: bool) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format!("cannot start: {error}")),
+fn ask(node: &Node, method: &'static str, path: &str, body: &str, json: bool) -> ExitCode {
+    let reply = match node.ask(&Ask::json(method, path, body.to_owned())) {
+        Ok(reply) => reply,
+        Err(status) => return status,
     };
-    let addr = match runtime.block_on(resolve(&node.url)) {
-        Ok(addr) => addr,
-        Err(text) => return fail(USAGE, &text),
-    };
-    let url = &node.url;
-    match runtime.block_on(request(method, addr, path, body)) {
-        Err(error) => fail(
-            1,
-            &format!(
-                "{url} does not answer ({error}). Is the node running there? \
-                 Name another one with --url http://HOST:PORT."
-            ),
-        ),
-        Ok((200, body)) if json => {
-            println!("{}", String::from_utf8_lossy(&body));
+    if json {
+        println!("{}", String::from_utf8_lossy(&reply.body));
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_slice::<Cluster>(&reply.body) {
+        Ok(cluster) => {
+            print!("{}", table(&cluster));
             ExitCode::SUCCESS
         }
-        Ok((200, body)) => match serde_json::from_slice::<Cluster>(&body) {
-            Ok(cluster) => {
-                print!("{}", table(&cluster));
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(1, &format!("{url} answered something else: {error}")),
-        },
-        Ok(answer) => fail(1, &refusal(url, &answer)),
-    }
-}
-
-/// The first address of `url`, `http://HOST:PORT`.
-async fn resolve(url: &str) -> Result<SocketAddr, String> {
-    let wrong = |why: &str| format!("--url {url}: {why}; it looks like {DEFAULT_URL}");
-    let Some(authority) = url.strip_prefix("http://") else {
-        return Err(wrong("it does not begin with http://"));
-    };
-    let authority = authority.trim_end_matches('/');
-    let found = tokio::net::lookup_host(authority).await;
-    let first = found.map_err(|error| wrong(&error.to_string()))?.next();
-    first.ok_or_else(|| wrong("the host has no address"))
-}
-
-/// What a problem document says.
-fn refusal(url: &str, (status, body): &Answer) -> String {
-    #[derive(Deserialize)]
-    struct Problem {
-        code: String,
-        detail: String,
-    }
-    match serde_json::from_slice::<Problem>(body) {
-        Ok(Problem { code, detail }) => format!("{url} refused ({code}): {detail}"),
-        Err(_) => format!("{url} answered with status {status} and no explanation"),
+        Err(error) => fail(1, &format!("{} answered something else: {error}", node.url)),
     }
 }
 
@@ -220,13 +170,5 @@ node-2  b     no     0           12345       127.0.0.1:7001  00000000000000a0
 seen by n1 (not ready); no layout yet: form the first with starling cluster apply
 ";
         assert_eq!(table(&serde_json::from_str(cluster).unwrap()), expected);
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_words() {
-        let body = br#"{"code":"conflict","detail":"2 members are alive, 3 were expected"}"#;
-        let text = refusal("http://n", &(409, bytes::Bytes::from_static(body)));
-        assert_eq!(text, "http://n refused (conflict): 2 members are alive, 3 were expected");
-        assert!(refusal("http://n", &(500, bytes::Bytes::new())).contains("status 500"));
     }
 }

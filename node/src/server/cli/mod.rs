@@ -1,11 +1,14 @@
 //! The `starling` command. Exit status: 0 done, 1 an error, 2 wrong usage.
 
 mod cluster;
+mod data;
 mod dev;
 mod get;
 mod start;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Exit status for wrong usage, as clap has it.
@@ -27,6 +30,13 @@ enum Command {
     Dev(dev::DevArgs),
     /// Look at a cluster and form its layout
     Cluster(cluster::ClusterArgs),
+    #[command(flatten)]
+    Data(data::DataCommand),
+    /// Print a script that completes these commands in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 /// Runs the command that the process was started with.
@@ -35,6 +45,15 @@ pub fn run() -> ExitCode {
         Command::Start(args) => start::run(*args),
         Command::Dev(args) => dev::run(args),
         Command::Cluster(args) => cluster::run(args),
+        Command::Data(command) => data::run(command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "starling", &mut script);
+            match std::io::stdout().write_all(&script) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(1, &format!("cannot print it: {error}")),
+            }
+        }
     }
 }
 

@@ -13,9 +13,8 @@ mod seal;
 pub use members::Own;
 pub use seal::{Key, SealStats, Sealed};
 
-use super::handle::Sample;
+use super::families::{Family, Sample};
 use crate::cluster::MembershipView;
-use crate::metrics::Kind;
 use crate::placement::LayoutId;
 use chitchat::transport::Transport;
 use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat};
@@ -83,30 +82,14 @@ pub struct GossipStats {
 impl GossipStats {
     /// Appends them.
     pub fn samples(&self, samples: &mut Vec<Sample>) {
-        let mut counter = |name, help, value: &AtomicU64| {
-            let value = value.load(Ordering::Relaxed) as f64;
-            samples.push(Sample { name, help, kind: Kind::Counter, labels: Vec::new(), value });
-        };
-        counter(
-            "starling_gossip_twins_total",
-            "Times that two live nodes of one name were seen.",
-            &self.twins,
-        );
-        counter(
-            "starling_gossip_datagrams_refused_total",
-            "Gossip datagrams that were junk, sealed with another key or replayed.",
-            &self.seal.refused,
-        );
-        counter(
-            "starling_gossip_sent_bytes_total",
-            "Bytes of gossip sent, seals included.",
-            &self.seal.sent_bytes,
-        );
-        counter(
-            "starling_gossip_received_bytes_total",
-            "Bytes of gossip received, refused ones included.",
-            &self.seal.received_bytes,
-        );
+        for (family, count) in [
+            (Family::Twins, &self.twins),
+            (Family::GossipRefused, &self.seal.refused),
+            (Family::GossipSent, &self.seal.sent_bytes),
+            (Family::GossipReceived, &self.seal.received_bytes),
+        ] {
+            samples.push(family.is(count.load(Ordering::Relaxed) as f64));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::answer::{self, Answer, CONTEXT};
 use super::backend::Backend;
 use super::body::{Held, Reader};
 use super::context::Sealer;
+use super::labels::Asked;
 use super::limits::{CONTEXT_CHARS_MAX, Limits};
 use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
@@ -92,7 +93,8 @@ impl<B: Backend> App<B> {
         } else {
             self.meter.bytes_out.fetch_add(bytes, Relaxed);
         }
-        self.meter.answered(call, answer.status().as_u16(), started.elapsed());
+        let asked = Asked::of(parts.uri.query());
+        self.meter.answered(call, asked, answer.status().as_u16(), started.elapsed());
         answer
     }
 
@@ -231,7 +233,7 @@ impl<B: Backend> Exchange<'_, B> {
 
     /// The answer to a write: `fields` with `context` and `acks`, and both as headers.
     pub fn written(&self, object: &ObjectId, written: &Written, mut fields: Value) -> Answer {
-        let context = self.app.sealer.seal(object, &written.seen);
+        let context = self.seal(object, &written.seen);
         fields["acks"] = answer::acks_json(&written.acks);
         fields["context"] = context.as_str().into();
         let answer = answer::with_acks(answer::json(StatusCode::OK, &fields), &written.acks);
@@ -242,7 +244,13 @@ impl<B: Backend> Exchange<'_, B> {
     /// What the client has seen after a read, sealed; `None` when there is nothing to have seen.
     pub fn sealed(&self, object: &ObjectId, seen: &SeenContext) -> Option<String> {
         let is_empty = seen.dots.is_empty() && seen.tallies.is_empty() && seen.reals.is_empty();
-        (!is_empty).then(|| self.app.sealer.seal(object, seen))
+        (!is_empty).then(|| self.seal(object, seen))
+    }
+
+    fn seal(&self, object: &ObjectId, seen: &SeenContext) -> String {
+        let text = self.app.sealer.seal(object, seen);
+        self.app.meter.contexts.record(text.len() as f64);
+        text
     }
 
     /// Adds `Starling-Context`. One too long for a header is left out and counted: the client

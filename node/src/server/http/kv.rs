@@ -49,6 +49,9 @@ pub async fn get<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Pr
         return Err(Problem::new(Code::Internal, "the node's reply is of another type"));
     };
     let context = exchange.sealed(&object, &read.object.seen()).unwrap_or_default();
+    if read.present {
+        exchange.app.meter.siblings.record(kv.siblings().count() as f64);
+    }
     let chosen = match wanted.unwrap_or(read.resolve) {
         Resolve::Lww => kv.latest().into_iter().collect::<Vec<_>>(),
         Resolve::Siblings => kv.siblings().collect(),

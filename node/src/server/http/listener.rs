@@ -3,6 +3,7 @@
 
 use super::app::App;
 use super::backend::Backend;
+use super::labels::Asked;
 use super::limits::Limits;
 use super::meter::Gauge;
 use super::problem::{Code, Problem};
@@ -199,7 +200,7 @@ async fn refuse<B: Backend>(mut stream: TcpStream, app: &App<B>, error: &hyper::
         false => Problem::new(Code::MalformedRequest, error.to_string()),
     };
     app.meter.problem(problem.code);
-    app.meter.answered(None, problem.code.status().as_u16(), Duration::ZERO);
+    app.meter.answered(None, Asked::of(None), problem.code.status().as_u16(), Duration::ZERO);
     let status = problem.code.status();
     let Ok(body) = problem.into_answer().into_body().collect().await;
     let body = body.to_bytes();

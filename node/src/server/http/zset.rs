@@ -171,7 +171,7 @@ pub async fn member<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer,
 /// `POST`: sets and adds to scores, and removes members.
 pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
     let object = exchange.object(TypeTag::Zset)?;
-    let options = exchange.query.take_options()?;
+    let options = exchange.query.take_write_options()?;
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.members_body_bytes_max).await?;
     let mut update: ZsetUpdate = body::json(&held.bytes)?;

@@ -103,6 +103,7 @@ impl Receiver {
                 .map_err(|error| LinkError::Protocol(format!("a frame was refused: {error}")))?;
             peer.counts.received_frames.fetch_add(1, Ordering::Relaxed);
             peer.counts.received_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+            peer.counts.calls.received(&message.body);
             let pieces = (frame.len() / PIECE_BYTES + 1) as u32;
             drop(frame);
             let Ok(place) = self.pieces.clone().acquire_many_owned(pieces).await else {

@@ -5,6 +5,7 @@
 //! anything is allocated. With a cluster secret every connection is authenticated and encrypted
 //! by it; without one (loopback only) all are plain; the two never mix.
 
+mod calls;
 mod frames;
 mod handshake;
 mod incoming;
@@ -12,13 +13,14 @@ mod outgoing;
 
 pub use handshake::{Identity, is_name};
 
-use super::handle::Sample;
+use super::families::{Family, Sample};
+use super::histogram::Reading;
 use super::runtime::Job;
 use crate::cluster::MembershipView;
 use crate::crdt::NodeId;
-use crate::metrics::Kind;
 use crate::wire::codec;
 use crate::wire::peer::PeerMessage;
+use calls::Calls;
 use outgoing::Queue;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,10 +67,12 @@ impl Default for PeerLimits {
 }
 
 /// What passed between this node and one peer.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct PeerStats {
     /// The peer's name.
     pub name: String,
+    /// Whether gossip hears it.
+    pub alive: bool,
     /// Whether the outgoing connection stands.
     pub connected: bool,
     /// Frames written to it.
@@ -83,6 +87,21 @@ pub struct PeerStats {
     pub dropped: u64,
     /// Frames that wait.
     pub queued: u64,
+    /// Requests to it on behalf of clients, and what came of them.
+    pub calls: CallStats,
+}
+
+/// Requests to one peer.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct CallStats {
+    /// Sent, or dropped on the way.
+    pub sent: u64,
+    /// Dropped, or refused by the peer.
+    pub failed: u64,
+    /// Of those that were timed, not answered in time.
+    pub unanswered: u64,
+    /// Seconds until the answer, of those that were timed.
+    pub took: Reading,
 }
 
 /// Counts of one peer.
@@ -94,6 +113,7 @@ struct Counts {
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     dropped: AtomicU64,
+    calls: Calls,
 }
 
 /// Counts over all connections, also those that never got a name.
@@ -159,7 +179,11 @@ impl Peers {
     /// Queues `message` for the peer; drops and counts it when it cannot.
     pub fn send(&self, to: NodeId, message: &PeerMessage) {
         if let Some(peer) = self.get(to) {
-            peer.queue.push(codec::encode(message), &peer.counts);
+            let calls = &peer.counts.calls;
+            calls.sends(&message.body);
+            if !peer.queue.push(codec::encode(message), &peer.counts) {
+                calls.dropped(&message.body);
+            }
         }
     }
 
@@ -193,28 +217,18 @@ impl Peers {
         stats
     }
 
-    /// Appends what concerns no single peer.
+    /// Appends what is measured of each peer, and of all together.
     pub fn samples(&self, samples: &mut Vec<Sample>) {
+        for peer in self.stats() {
+            samples.extend(peer_samples(&peer));
+        }
         let totals = &self.inner.totals;
-        for (name, help, value) in [
-            (
-                "starling_peer_handshakes_refused_total",
-                "Connections from peers or to them that failed before they were authenticated.",
-                &totals.handshakes_refused,
-            ),
-            (
-                "starling_peer_frames_refused_total",
-                "Frames from peers that were torn, corrupt or too long; each ended its connection.",
-                &totals.frames_refused,
-            ),
-            (
-                "starling_peer_connections_refused_total",
-                "Connections from peers closed at once because too many were open.",
-                &totals.connections_refused,
-            ),
+        for (family, count) in [
+            (Family::Handshakes, &totals.handshakes_refused),
+            (Family::FramesRefused, &totals.frames_refused),
+            (Family::PeersRefused, &totals.connections_refused),
         ] {
-            let value = value.load(Ordering::Relaxed) as f64;
-            samples.push(Sample { name, help, kind: Kind::Counter, labels: Vec::new(), value });
+            samples.push(family.is(count.load(Ordering::Relaxed) as f64));
         }
     }
 
@@ -264,6 +278,7 @@ impl Peer {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         PeerStats {
             name: self.name.clone(),
+            alive: self.alive.load(Ordering::Relaxed),
             connected: self.counts.connected.load(Ordering::Relaxed),
             sent_frames: read(&self.counts.sent_frames),
             received_frames: read(&self.counts.received_frames),
@@ -271,6 +286,26 @@ impl Peer {
             received_bytes: read(&self.counts.received_bytes),
             dropped: read(&self.counts.dropped),
             queued: self.queue.len(),
+            calls: self.counts.calls.read(),
         }
     }
+}
+
+fn peer_samples(peer: &PeerStats) -> Vec<Sample> {
+    let labels = [("peer", peer.name.as_str())];
+    let numbers = [
+        (Family::PeerAlive, peer.alive.into()),
+        (Family::PeerConnected, peer.connected.into()),
+        (Family::PeerCalls, peer.calls.sent),
+        (Family::PeerFailed, peer.calls.failed),
+        (Family::PeerUnanswered, peer.calls.unanswered),
+        (Family::PeerSent, peer.sent_bytes),
+        (Family::PeerReceived, peer.received_bytes),
+        (Family::PeerFramesSent, peer.sent_frames),
+        (Family::PeerFramesReceived, peer.received_frames),
+        (Family::PeerDropped, peer.dropped),
+        (Family::PeerQueued, peer.queued),
+    ];
+    let numbers = numbers.iter().map(|(family, value)| family.of(&labels, *value as f64));
+    numbers.chain([Family::PeerLatency.spread(&labels, peer.calls.took.clone())]).collect()
 }

@@ -53,16 +53,18 @@ pub fn queue(frames_max: usize, bytes_max: usize) -> (Queue, Frames) {
 }
 
 impl Queue {
-    /// Appends a frame, or drops and counts it.
-    pub(super) fn push(&self, frame: Vec<u8>, counts: &Counts) {
+    /// Appends a frame, or drops and counts it. Whether it waits now.
+    pub(super) fn push(&self, frame: Vec<u8>, counts: &Counts) -> bool {
         let length = frame.len();
         let queued = self.state.bytes.fetch_add(length, Ordering::Relaxed);
         let fits =
             queued + length <= self.bytes_max && !self.state.out_of_reach.load(Ordering::Relaxed);
-        if !fits || self.frames.try_send(frame).is_err() {
+        let waits = fits && self.frames.try_send(frame).is_ok();
+        if !waits {
             self.state.bytes.fetch_sub(length, Ordering::Relaxed);
             counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        waits
     }
 
     /// The peer was heard of: whatever was in its way may be gone. Frames wait again, and where

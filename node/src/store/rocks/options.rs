@@ -55,6 +55,7 @@ pub(super) struct Tuning {
     pub database: Options,
     pub family: Options,
     pub cache: Cache,
+    pub cache_bytes: u64,
     pub memtables: WriteBufferManager,
 }
 
@@ -70,7 +71,7 @@ impl Tuning {
         );
         let database = database_options(options, &memtables);
         let family = family_options(&cache, memtable_bytes);
-        Tuning { database, family, cache, memtables }
+        Tuning { database, family, cache, cache_bytes: options.memory_bytes, memtables }
     }
 }
 

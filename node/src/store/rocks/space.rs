@@ -16,19 +16,31 @@ const ASK_BYTES: u64 = 1 << 20;
 const RESERVE: u64 = 64 << 20;
 
 /// What others read of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SpaceStats {
-    /// Bytes free when it was last asked.
-    pub free: AtomicU64,
+    dir: PathBuf,
     /// Bytes that are kept.
     pub reserve: AtomicU64,
     /// Batches refused since opening.
     pub refused: AtomicU64,
 }
 
+impl SpaceStats {
+    /// Of the file system where `dir` is.
+    pub fn new(dir: PathBuf) -> SpaceStats {
+        SpaceStats { dir, reserve: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    }
+
+    /// Bytes free and bytes in all, now; `None` when it does not say.
+    pub fn ask(&self) -> Option<(u64, u64)> {
+        let at = statvfs(&self.dir).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(at.f_frsize);
+        Some((bytes(at.f_bavail), bytes(at.f_blocks)))
+    }
+}
+
 /// The writer's view of the file system.
 pub(super) struct Space {
-    dir: PathBuf,
     reserve: u64,
     free: u64,
     asked: Instant,
@@ -37,10 +49,10 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// Keeps `reserve` bytes free where `dir` is.
-    pub fn new(dir: PathBuf, reserve: Option<u64>, stats: &SpaceStats) -> Space {
+    /// Keeps `reserve` bytes free.
+    pub fn new(reserve: Option<u64>, stats: &SpaceStats) -> Space {
         let asked = Instant::now();
-        let mut space = Space { dir, reserve: 0, free: u64::MAX, asked, since: 0 };
+        let mut space = Space { reserve: 0, free: u64::MAX, asked, since: 0 };
         let total = space.ask(stats);
         space.reserve = reserve.unwrap_or(RESERVE.min(total / 20));
         stats.reserve.store(space.reserve, Ordering::Relaxed);
@@ -66,11 +78,8 @@ impl Space {
     /// Returns the size of the file system. One that cannot be asked is taken to have room: the
     /// write itself will tell.
     fn ask(&mut self, stats: &SpaceStats) -> u64 {
-        let (free, total) = statvfs(&self.dir).map_or((u64::MAX, u64::MAX), |at| {
-            (at.f_bavail.saturating_mul(at.f_frsize), at.f_blocks.saturating_mul(at.f_frsize))
-        });
+        let (free, total) = stats.ask().unwrap_or((u64::MAX, u64::MAX));
         (self.free, self.since, self.asked) = (free, 0, Instant::now());
-        stats.free.store(free, Ordering::Relaxed);
         total
     }
 }

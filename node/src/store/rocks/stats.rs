@@ -36,6 +36,8 @@ pub struct RocksStats {
     pub block_cache_bytes: u64,
     /// The part of them that cannot be evicted now.
     pub block_cache_pinned_bytes: u64,
+    /// Bytes that it may hold.
+    pub block_cache_capacity_bytes: u64,
     /// Blocks that were found in the cache.
     pub block_cache_hits: u64,
     /// Blocks that were read from disk.
@@ -46,8 +48,20 @@ pub struct RocksStats {
     pub background_errors: u64,
     /// Whether writes wait because flushing or compaction lags.
     pub write_stopped: bool,
-    /// Bytes free on the file system, as of the last write that asked.
+    /// Time that writes waited for it since opening, µs.
+    pub stalled_us: u64,
+    /// Bytes written to the log since opening.
+    pub log_bytes: u64,
+    /// Bytes written to tables from memory since opening.
+    pub flushed_bytes: u64,
+    /// Bytes of tables rewritten since opening.
+    pub compacted_bytes: u64,
+    /// Compactions under way.
+    pub compactions: u64,
+    /// Bytes free on the file system, 0 when it cannot be asked.
     pub disk_free_bytes: u64,
+    /// Bytes of the whole file system, 0 when it cannot be asked.
+    pub disk_size_bytes: u64,
     /// Bytes that are kept free there.
     pub disk_reserve_bytes: u64,
     /// Batches refused since opening because less was free.
@@ -71,18 +85,27 @@ impl Probe {
     /// RocksDB did not give a number it is known to have.
     pub fn stats(&self) -> Result<RocksStats, StoreError> {
         let (tuning, space) = (&self.shared.tuning, &self.shared.space);
+        let (disk_free_bytes, disk_size_bytes) = space.ask().unwrap_or_default();
+        let count = |ticker| tuning.database.get_ticker_count(ticker);
         let families: Result<Vec<_>, _> =
             Family::ALL.into_iter().map(|family| self.family(family)).collect();
         Ok(RocksStats {
             families: families?,
             block_cache_bytes: tuning.cache.get_usage() as u64,
             block_cache_pinned_bytes: tuning.cache.get_pinned_usage() as u64,
-            block_cache_hits: tuning.database.get_ticker_count(Ticker::BlockCacheHit),
-            block_cache_misses: tuning.database.get_ticker_count(Ticker::BlockCacheMiss),
+            block_cache_capacity_bytes: tuning.cache_bytes,
+            block_cache_hits: count(Ticker::BlockCacheHit),
+            block_cache_misses: count(Ticker::BlockCacheMiss),
             memtable_bytes: tuning.memtables.get_usage() as u64,
             background_errors: self.number(Family::Meta, properties::BACKGROUND_ERRORS)?,
             write_stopped: self.number(Family::Meta, properties::IS_WRITE_STOPPED)? != 0,
-            disk_free_bytes: space.free.load(Ordering::Relaxed),
+            stalled_us: count(Ticker::StallMicros),
+            log_bytes: count(Ticker::WalFileBytes),
+            flushed_bytes: count(Ticker::FlushWriteBytes),
+            compacted_bytes: count(Ticker::CompactWriteBytes),
+            compactions: self.number(Family::Meta, properties::NUM_RUNNING_COMPACTIONS)?,
+            disk_free_bytes,
+            disk_size_bytes,
             disk_reserve_bytes: space.reserve.load(Ordering::Relaxed),
             writes_refused: space.refused.load(Ordering::Relaxed),
         })
