@@ -1,6 +1,6 @@
 //! The core without its shell: what an operation costs, and that it does not grow with the set.
 //!
-//! One request is timed from `step` to `Reply`; adds in a set of 100, 10,000 and 100,000 members.
+//! One request is timed from `step` to `Reply`; adds in a set of 100, 10,000 and 1,000,000 members.
 //! Requests come in groups of [`GROUP`] that share one sync, as in group commit; the sync is a real
 //! one and outside the measured time, which is the core's and the store's own. Every group of adds
 //! is removed again, unmeasured, so the set keeps its size. After criterion's report come lines of
@@ -9,8 +9,8 @@
 
 #[path = "../../tests/cluster_support/mod.rs"]
 mod cluster_support;
+mod huge;
 mod node;
-mod zset;
 
 use cluster_support::{Cluster, object};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -25,7 +25,7 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SIZES: [u64; 3] = [100, 10_000, 100_000];
+const SIZES: [u64; 3] = [100, 10_000, 1_000_000];
 /// Adds that share a sync. Small, so that the smallest set stays near its size.
 const GROUP: u64 = 10;
 /// Keys of the small objects.
@@ -48,14 +48,20 @@ fn main() {
         stores += 1;
         Node::on_disk(&dir.path().join(stores.to_string()))
     });
-    zset::increments(&mut criterion, "zset_increment_memory", Node::in_memory);
-    zset::increments(&mut criterion, "zset_increment_rocksdb", || {
+    for kind in &huge::KINDS {
+        kind.run(&mut criterion, "memory", Node::in_memory);
+        kind.run(&mut criterion, "rocksdb", || {
+            stores += 1;
+            Node::on_disk(&dir.path().join(stores.to_string()))
+        });
+    }
+    criterion.final_summary();
+    report(&reports);
+    huge::KINDS.iter().for_each(|kind| kind.report(&reports));
+    huge::pages(|| {
         stores += 1;
         Node::on_disk(&dir.path().join(stores.to_string()))
     });
-    criterion.final_summary();
-    report(&reports);
-    zset::report(&reports, ["zset_increment_memory", "zset_increment_rocksdb"]);
 }
 
 /// Adds of one member to sets of every size.

@@ -8,7 +8,8 @@ use starling_node::placement::LayoutId;
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::rocks::{RocksOptions, RocksStore};
 use starling_node::store::{Lsn, Store};
-use starling_node::wire::api::{Options, ReadQuery, Reply, Request, RequestId};
+use starling_node::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, RequestId};
+use starling_node::wire::codec;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -102,15 +103,25 @@ impl<S: Store> Node<S> {
 
     /// Members of a set.
     pub fn count(&mut self, object: &ObjectId) -> u64 {
-        self.requests += 1;
         let query = ReadQuery::Page { after: None, prefix: Vec::new(), limit: 0 };
         let options = Options::default();
-        let request = Request::Read { object: object.clone(), query, options };
+        self.read(Request::Read { object: object.clone(), query, options }).count
+    }
+
+    /// Carries out a read.
+    pub fn read(&mut self, request: Request) -> ReadResult {
+        self.requests += 1;
         self.step(Input::Client(RequestId(self.requests), request));
         match self.out.drain(..).next_back() {
-            Some(Output::Reply(_, Reply::Read(result))) => result.count,
+            Some(Output::Reply(_, Reply::Read(result))) => result,
             other => panic!("not read: {other:?}"),
         }
+    }
+
+    /// Bytes of the object when it is sent whole.
+    pub fn whole_bytes(&self, object: &ObjectId) -> usize {
+        let audit = self.core.audit_object(object).expect("it can be read");
+        codec::encode(&audit.expect("it is there").object).len()
     }
 
     fn step(&mut self, input: Input) {
