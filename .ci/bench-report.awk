@@ -13,13 +13,21 @@ $1 != "result" {
     next
 }
 $3 == "ratio" { ratio[$2] = $4; next }
-$2 == "set_add_bytes" { bytes[$3] = $4; next }
+$2 == "set_paging" { page_ns[$3] = $4; page_kib[$3] = $5; page_order[++paged] = $3; next }
+$2 == "set_whole_state_bytes" { whole[$3] = $4; next }
+$2 ~ /_bytes$/ { bytes[substr($2, 1, length($2) - 6), $3] = $4; next }
 $2 ~ /^small_/ {
     small[$2, $3] = $4; spread[$2, $3] = $5 "–" $6
     if (!($3 in op)) { op[$3]; small_order[++smalls] = $3 }
     next
 }
-{ add[$2, $3] = $4; spread[$2, $3] = $5 "–" $6; if (!($3 in size)) { size[$3]; sizes[++sets] = $3 } }
+{
+    kind = $2
+    sub(/_(memory|rocksdb)$/, "", kind)
+    change[$2, $3] = $4; spread[$2, $3] = $5 "–" $6
+    if (!(kind in sizes)) kinds[++changes] = kind
+    if (!((kind, $3) in known)) { known[kind, $3]; at[kind, ++sizes[kind]] = $3 }
+}
 END { if (form == "json") json(); else markdown() }
 
 # Median of what has been pushed; low and high are set with it.
@@ -71,6 +79,18 @@ function ms(values, point,   r) {
 }
 function or_dash(text) { return text == "" ? "–" : text }
 
+function or_null(text) { return text == "" ? "null" : text }
+
+# What a change cost in a store, with its spread.
+function cost(store, i, j,   name) {
+    name = kinds[i] "_" store SUBSEP at[kinds[i], j]
+    return name in change ? thousands(change[name]) " (" spread[name] ")" : "–"
+}
+# The bytes of the largest over those of the smallest.
+function growth(kind,   small, large) {
+    small = bytes[kind, at[kind, 1]]; large = bytes[kind, at[kind, sizes[kind]]]
+    return small && large ? sprintf("%.3f", large / small) : "–"
+}
 function core(store, name) {
     return thousands(small[store, name]) " (" spread[store, name] ") | " \
         thousands(1e9 / small[store, name])
@@ -99,24 +119,30 @@ function markdown(   i, j, part, middle, line) {
         print "| " small_order[i] " | " core("small_memory", small_order[i]) " | " \
             core("small_rocksdb", small_order[i]) " |"
     }
-    if (sets) {
-        print "\n| one add to a set of | memory store, ns | RocksDB, ns, without the sync " \
+    if (changes) {
+        print "\n| one change | of an object of | memory store, ns | RocksDB, ns, without the sync " \
             "| bytes exchanged with each peer |"
+        print "|---|---:|---:|---:|---:|"
+    }
+    for (i = 1; i <= changes; i++) {
+        for (j = 1; j <= sizes[kinds[i]]; j++) {
+            print "| " kinds[i] " | " thousands(at[kinds[i], j]) " | " cost("memory", i, j) " | " \
+                cost("rocksdb", i, j) " | " or_dash(bytes[kinds[i], at[kinds[i], j]]) " |"
+        }
+        print "| " kinds[i] " | largest : smallest | " or_dash(ratio[kinds[i] "_memory"]) " | " \
+            or_dash(ratio[kinds[i] "_rocksdb"]) " | " growth(kinds[i]) " |"
+    }
+    if (paged) {
+        print "\n| reading all of a set of | ns a member | memory grown, KiB | its whole state, bytes |"
         print "|---:|---:|---:|---:|"
     }
-    for (i = 1; i <= sets; i++) {
-        print "| " thousands(sizes[i]) " | " thousands(add["set_add_memory", sizes[i]]) " (" \
-            spread["set_add_memory", sizes[i]] ") | " \
-            thousands(add["set_add_rocksdb", sizes[i]]) " (" \
-            spread["set_add_rocksdb", sizes[i]] ") | " bytes[sizes[i]] " |"
-    }
-    if (sets) {
-        print "| largest : smallest | " ratio["set_add_memory"] " | " ratio["set_add_rocksdb"] \
-            " | " sprintf("%.3f", bytes[sizes[sets]] / bytes[sizes[1]]) " |"
+    for (i = 1; i <= paged; i++) {
+        print "| " thousands(page_order[i]) " | " thousands(page_ns[page_order[i]]) " | " \
+            page_kib[page_order[i]] " | " thousands(whole[page_order[i]]) " |"
     }
     if (points) print "\n```"
     for (i = 1; i <= points; i++) if (!told[command[order[i]]]++) print command[order[i]]
-    if (sets) print "cargo bench -p starling-node --bench objects"
+    if (changes) print "cargo bench -p starling-node --bench objects"
     if (points) print "```"
 }
 
@@ -146,13 +172,24 @@ function json(   i, j, r, part, found, text) {
         print "    " quoted(small_order[i]) ": {\"memory\": " small["small_memory", small_order[i]] \
             ", \"rocksdb\": " small["small_rocksdb", small_order[i]] "}" (i < smalls ? "," : "")
     }
-    print "  },\n  \"set_adds\": ["
-    for (i = 1; i <= sets; i++) {
-        print "    {\"members\": " sizes[i] ", \"memory_ns\": " add["set_add_memory", sizes[i]] \
-            ", \"rocksdb_ns\": " add["set_add_rocksdb", sizes[i]] ", \"bytes_to_and_from_a_peer\": " \
-            bytes[sizes[i]] "}" (i < sets ? "," : "")
+    print "  },\n  \"changes\": ["
+    for (i = 1; i <= changes; i++) for (j = 1; j <= sizes[kinds[i]]; j++) {
+        print "    {\"change\": " quoted(kinds[i]) ", \"members\": " at[kinds[i], j] \
+            ", \"memory_ns\": " or_null(change[kinds[i] "_memory", at[kinds[i], j]]) \
+            ", \"rocksdb_ns\": " or_null(change[kinds[i] "_rocksdb", at[kinds[i], j]]) \
+            ", \"bytes_to_and_from_a_peer\": " or_null(bytes[kinds[i], at[kinds[i], j]]) "}" \
+            (i < changes || j < sizes[kinds[i]] ? "," : "")
     }
-    print "  ],\n  \"set_add_ratio\": {"
-    if (sets) print "    \"memory\": " ratio["set_add_memory"] ",\n    \"rocksdb\": " ratio["set_add_rocksdb"]
-    print "  }\n}"
+    print "  ],\n  \"change_ratio\": {"
+    for (i = 1; i <= changes; i++) {
+        print "    " quoted(kinds[i]) ": {\"memory\": " or_null(ratio[kinds[i] "_memory"]) \
+            ", \"rocksdb\": " or_null(ratio[kinds[i] "_rocksdb"]) "}" (i < changes ? "," : "")
+    }
+    print "  },\n  \"set_paging\": ["
+    for (i = 1; i <= paged; i++) {
+        print "    {\"members\": " page_order[i] ", \"ns_a_member\": " page_ns[page_order[i]] \
+            ", \"memory_grown_kib\": " page_kib[page_order[i]] ", \"whole_state_bytes\": " \
+            or_null(whole[page_order[i]]) "}" (i < paged ? "," : "")
+    }
+    print "  ]\n}"
 }
