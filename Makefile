@@ -68,8 +68,9 @@ lint: ## clippy on everything, and on the pure core alone
 	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
 	@$(CORE) clippy --locked -p starling-sim --features rig --all-targets -- -D warnings
 
-docs: ## the API documentation without a warning, pictures as new as their sources; links are a test
-	@.ci/setup build
+docs: ## spelling, the API documentation, pictures as new as their sources; links, commands: tests
+	@.ci/setup build docs
+	@.ci/spelling
 	@.ci/diagrams check
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps \
 		--features starling-client/embedded
