@@ -25,7 +25,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test dashboards verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
+.PHONY: help run test dashboards drills verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,11 @@ dashboards: ## boards, rules and alerts of grafana/ against a real Prometheus; a
 	@$(CARGO) $(NEXTEST) -p starling-node --test prometheus
 
 verify: format-check lint docs audit sim test ## all checks, dashboards too; changes nothing in the tree
+
+drills: ## break clusters that a Prometheus watches; which alerts fired, and when (15 min; ARGS=name)
+	@.ci/setup build test
+	@$(CARGO) build --release --locked -p starling-node --bin starling
+	@STARLING=$(BUILT)/starling .ci/drills $(ARGS)
 
 format-check: ## the format, without changing it
 	@.ci/setup lint
