@@ -25,7 +25,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test dashboards verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
+.PHONY: help run test dashboards drills verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,11 @@ dashboards: ## boards, rules and alerts of grafana/ against a real Prometheus; a
 
 verify: format-check lint docs audit sim test ## all checks, dashboards too; changes nothing in the tree
 
+drills: ## break clusters that a Prometheus watches; which alerts fired, and when (15 min; ARGS=name)
+	@.ci/setup build test
+	@$(CARGO) build --release --locked -p starling-node --bin starling
+	@STARLING=$(BUILT)/starling .ci/drills $(ARGS)
+
 format-check: ## the format, without changing it
 	@.ci/setup lint
 	@cargo fmt --all --check
@@ -68,8 +73,9 @@ lint: ## clippy on everything, and on the pure core alone
 	@$(CORE) clippy --locked -p starling-node --no-default-features -- -D warnings
 	@$(CORE) clippy --locked -p starling-sim --features rig --all-targets -- -D warnings
 
-docs: ## the API documentation without a warning, pictures as new as their sources; links are a test
-	@.ci/setup build
+docs: ## spelling, the API documentation, pictures as new as their sources; links, commands: tests
+	@.ci/setup build docs
+	@.ci/spelling
 	@.ci/diagrams check
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps \
 		--features starling-client/embedded
