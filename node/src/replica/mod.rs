@@ -401,7 +401,7 @@ impl<S: Store> Replica<S> {
         self.hints.pending()
     }
 
-    /// Bounded counters whose rights may still move, see [`rights::Rights::moving`].
+    /// Bounded counters whose rights may still move.
     pub fn rights_moving(&self) -> u64 {
         self.rights.moving()
     }
