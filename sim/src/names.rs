@@ -75,6 +75,9 @@ pub fn intent(intent: &Intent) -> String {
             how.push_str(&format!(" {name}={value:?}"));
         }
     }
+    if let Some(ttl) = options.ttl {
+        how.push_str(&format!(" ttl={ttl:?}"));
+    }
     format!(
         "{} {what}{how} zones={:?} durable={:?} timeout={:?}",
         intent.object, options.zones, options.durable, options.timeout_ms

@@ -8,6 +8,7 @@ use rand::Rng as _;
 use starling_node::cluster::MembershipView;
 use starling_node::config::{BucketProps, Config};
 use starling_node::core::{Audit, Core, Input, Outbox};
+use starling_node::crdt::expiry::bucket_of;
 use starling_node::crdt::{CausalContext, NodeId, Object, ObjectId};
 use starling_node::metrics::Kind;
 use starling_node::placement::{Layout, LayoutId};
@@ -29,6 +30,7 @@ pub struct Setting {
     hints_max: u64,
     requests_max: usize,
     settle_ms: u32,
+    expiry_grace_s: u32,
 }
 
 impl Setting {
@@ -45,6 +47,8 @@ impl Setting {
             requests_max: if rng.random_bool(0.8) { 10_000 } else { 4 },
             // In half of the runs never, so that the checks find every context.
             settle_ms: if rng.random_bool(0.5) { rng.random_range(4_000..8_000) } else { u32::MAX },
+            // In half of the runs as it is by default, so that nothing expired is collected.
+            expiry_grace_s: if rng.random_bool(0.5) { rng.random_range(3..10) } else { 600 },
         }
     }
 
@@ -60,6 +64,7 @@ impl Setting {
             hints_max: config.hints_max,
             requests_max: config.requests_max,
             settle_ms: config.settle_ms,
+            expiry_grace_s: config.expiry_grace_s,
         }
     }
 
@@ -73,6 +78,7 @@ impl Setting {
         config.hints_max = self.hints_max;
         config.requests_max = self.requests_max;
         config.settle_ms = self.settle_ms;
+        config.expiry_grace_s = self.expiry_grace_s;
     }
 }
 
@@ -223,6 +229,16 @@ impl Node {
     /// Whether it collects the contexts of removed objects while a run lasts.
     pub fn collects(&self) -> bool {
         self.config.settle_ms < u32::MAX
+    }
+
+    /// Whether it collects what has expired while a run lasts.
+    pub fn collects_expired(&self) -> bool {
+        self.config.expiry_grace_s < Config::new("").expiry_grace_s
+    }
+
+    /// The bucket of time that its wall clock is in.
+    pub fn bucket(&self, now_us: u64) -> u64 {
+        bucket_of(self.clock.read(now_us).wall_ms)
     }
 
     /// Its gauges and the settings that bound them, of a node that is up.

@@ -24,6 +24,7 @@ const FAILURES: &[&str] = &[
     "op_errors_too_many_siblings",
     "op_errors_too_many_deferred",
     "op_errors_wrong_type",
+    "op_errors_absent",
 ];
 
 /// What no run can reach, and why. (`refusals_stale` is in neither list: a copy that comes later
@@ -32,14 +33,6 @@ const UNREACHABLE: &[(&str, &str)] = &[
     (
         "starling_peer_malformed_total",
         "every simulated peer is a sound one; node/tests/hostile.rs sends what is not",
-    ),
-    (
-        "starling_objects_expired_total",
-        "no simulated client sets a time to live; node/tests/expiry_cluster.rs does",
-    ),
-    (
-        "starling_objects_expired_collected_total",
-        "no simulated client sets a time to live; node/tests/expiry_cluster.rs does",
     ),
     ("refusals_failed", "a store that failed halts its node, which then says nothing any more"),
     (

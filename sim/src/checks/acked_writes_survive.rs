@@ -7,6 +7,8 @@
 
 use super::{Evidence, Findings, may_cover};
 use crate::history::Record;
+use crate::node::Node;
+use crate::workload::{LASTING_S, expires, is_kind};
 use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
 
 const NAME: &str = "acked_writes_survive";
@@ -14,6 +16,9 @@ const NAME: &str = "acked_writes_survive";
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     for (id, copies) in &evidence.owned {
         let records: Vec<&Record> = evidence.history.of(id).collect();
+        if !lasts(id, &records, evidence) {
+            continue;
+        }
         for record in &records {
             for (what, kept) in claims(record, &records) {
                 if !kept {
@@ -30,6 +35,24 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+/// Whether the object must still be there in the end, if nobody removes it: what has a time to live
+/// that outlasts the run, also where the clocks are far apart, and what was spared in time.
+fn lasts(id: &ObjectId, records: &[&Record], evidence: &Evidence<'_>) -> bool {
+    let together = evidence.clocks.skew_max_ms < u64::from(LASTING_S) * 100;
+    let spared = || {
+        let touched =
+            |record: &&Record| matches!(record.durable_write(), Some((ObjectOp::Touch(_), _)));
+        // See what docs/expiry.md says of extensions later than the grace.
+        let collects = evidence.nodes.iter().any(Node::collects_expired);
+        together && !collects && records.iter().any(touched)
+    };
+    match id {
+        id if is_kind(id, "spared") => spared(),
+        id if is_kind(id, "lasting") => together,
+        id => !expires(id),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod acked_writes_survive;
 pub mod bounded_memory;
 pub mod counters_exact;
 pub mod damage_is_mended;
+pub mod expired_stays_gone;
 pub mod hints_drain;
 pub mod never_below_zero;
 pub mod nothing_invented;
@@ -28,6 +29,9 @@ use std::sync::Arc;
 
 /// Violations of one check kept of one run; all are counted.
 const KEPT_MAX: usize = 3;
+
+/// Seconds about an object's instant in which clocks that drift are not of one mind.
+const GOING_S: u64 = 2;
 
 /// Replicas of each object of the workload's main bucket, which has the default properties.
 pub const N: u8 = 3;
@@ -77,21 +81,38 @@ pub struct Copy {
     pub state: Object,
 }
 
+/// Time at the end of a run.
+#[derive(Clone, Copy)]
+pub struct Clocks {
+    /// True time, microseconds.
+    pub now_us: u64,
+    /// How far faults moved any wall clock at most, ms.
+    pub skew_max_ms: u64,
+}
+
 /// What the end of a run shows.
 pub struct Evidence<'a> {
     /// What clients asked for and were told.
     pub history: &'a History,
     /// The machines.
     pub nodes: &'a [Node],
-    /// What each owner holds of each object that anyone asked for or holds.
+    /// What each owner holds of each object that anyone asked for or holds; nothing of what has
+    /// expired.
     pub owned: BTreeMap<ObjectId, Vec<Copy>>,
     /// The layout that the cluster formed.
     pub formed: Option<Arc<Layout>>,
+    /// The time.
+    pub clocks: Clocks,
 }
 
 impl<'a> Evidence<'a> {
     /// Reads all stores.
-    pub fn new(history: &'a History, nodes: &'a [Node], formed: Option<Arc<Layout>>) -> Self {
+    pub fn new(
+        history: &'a History,
+        nodes: &'a [Node],
+        formed: Option<Arc<Layout>>,
+        clocks: Clocks,
+    ) -> Self {
         let audits: Vec<_> = nodes.iter().map(|node| node.audit().unwrap_or_default()).collect();
         let mut ids: BTreeSet<ObjectId> =
             history.records.iter().map(|record| record.intent.object.clone()).collect();
@@ -103,14 +124,26 @@ impl<'a> Evidence<'a> {
                     owner: nodes[at].to_string(),
                     state: audits[at]
                         .get(&id)
+                        .filter(|audit| !is_gone(&audit.object, &nodes[at], clocks.now_us))
                         .map_or_else(|| Object::empty(id.tag), |audit| audit.object.clone()),
                 };
                 let copies = owners(&layout, nodes, &id).into_iter().map(copy).collect();
                 owned.insert(id, copies);
             }
         }
-        Evidence { history, nodes, owned, formed }
+        Evidence { history, nodes, owned, formed, clocks }
     }
+}
+
+/// Whether what the node holds has expired by its own clock.
+fn is_gone(held: &Object, node: &Node, now_us: u64) -> bool {
+    held.is_expired(node.bucket(now_us))
+}
+
+/// Whether replicas may see the object go one after the other just now.
+fn is_going(held: &Object, node: &Node, now_us: u64) -> bool {
+    let near = |at: u64| at.abs_diff(node.bucket(now_us)) <= GOING_S;
+    held.expires_at().is_some_and(near)
 }
 
 /// The layout of the first node that has one: they all have the same in the end.
@@ -138,6 +171,7 @@ pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     counters_exact::check(evidence, findings);
     scores_exact::check(evidence, findings);
     sketches_exact::check(evidence, findings);
+    expired_stays_gone::check(evidence, findings);
     nothing_invented::check(evidence, findings);
     never_below_zero::check(evidence, findings);
 }

@@ -1,7 +1,7 @@
 //! What clients read is what replicas hold: after healing, a read from all owners answers, finds
 //! nothing to repair, and shows what each of them has.
 
-use super::{Findings, layout_of, owners};
+use super::{Findings, is_going, is_gone, layout_of, owners};
 use crate::node::Node;
 use starling_node::crdt::{DeltaType, Object, ObjectId};
 use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply};
@@ -24,7 +24,13 @@ pub fn options() -> Options {
 }
 
 /// Compares the answer with what the owners hold.
-pub fn check(object: &ObjectId, reply: Option<&Reply>, nodes: &[Node], findings: &mut Findings) {
+pub fn check(
+    object: &ObjectId,
+    reply: Option<&Reply>,
+    nodes: &[Node],
+    now_us: u64,
+    findings: &mut Findings,
+) {
     findings.count("objects_read_back", 1);
     let Some(Reply::Read(read)) = reply else {
         findings.violation(NAME, format!("{object} was answered with {reply:?}"));
@@ -33,7 +39,13 @@ pub fn check(object: &ObjectId, reply: Option<&Reply>, nodes: &[Node], findings:
     let shown = value(&read.object);
     let Some(layout) = layout_of(nodes) else { return };
     for at in owners(&layout, nodes, object) {
-        let state = nodes[at].held(object, false).unwrap_or_else(|| Object::empty(object.tag));
+        let held = nodes[at].held(object, false);
+        if held.as_ref().is_some_and(|held| is_going(held, &nodes[at], now_us)) {
+            return;
+        }
+        let state = held
+            .filter(|held| !is_gone(held, &nodes[at], now_us))
+            .unwrap_or_else(|| Object::empty(object.tag));
         let mut held = value(&state);
         held.truncate(PAGE as usize);
         if held != shown || read.present != state.is_present() {

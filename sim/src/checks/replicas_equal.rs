@@ -1,23 +1,24 @@
 //! "Replicas that have received the same writes, in any order, any number of times, are
-//! byte-equal." After healing all owners have received all writes.
+//! byte-equal." After healing all owners have received all writes. (What has expired is as good as
+//! absent: it is not exchanged any more.)
 
-use super::{Evidence, Findings, layout_of, owners};
+use super::{Evidence, Findings, is_going, is_gone, layout_of, owners};
 use crate::node::Node;
 use starling_node::wire::codec;
 use std::collections::BTreeSet;
 
 /// The first object that its owners do not all hold in the same bytes and with the same digest.
-pub fn first_difference(nodes: &[Node]) -> Option<String> {
-    differences(nodes).into_iter().next()
+pub fn first_difference(nodes: &[Node], now_us: u64) -> Option<String> {
+    differences(nodes, now_us).into_iter().next()
 }
 
 pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
-    for difference in differences(evidence.nodes) {
+    for difference in differences(evidence.nodes, evidence.clocks.now_us) {
         findings.violation("replicas_equal", difference);
     }
 }
 
-fn differences(nodes: &[Node]) -> Vec<String> {
+fn differences(nodes: &[Node], now_us: u64) -> Vec<String> {
     let mut audits = Vec::new();
     for node in nodes {
         match node.audit() {
@@ -33,7 +34,13 @@ fn differences(nodes: &[Node]) -> Vec<String> {
     let mut differences = Vec::new();
     for id in ids {
         let places = owners(&layout, nodes, id);
-        let copies: Vec<_> = places.iter().map(|at| (*at, audits[*at].get(id))).collect();
+        let of = |at: usize| audits[at].get(id);
+        let going = |at: &usize| of(*at).is_some_and(|a| is_going(&a.object, &nodes[*at], now_us));
+        if places.iter().any(going) {
+            continue;
+        }
+        let there = |at: usize| of(at).filter(|a| !is_gone(&a.object, &nodes[at], now_us));
+        let copies: Vec<_> = places.iter().map(|at| (*at, there(*at))).collect();
         let bytes =
             |at: usize| copies[at].1.map(|audit| (audit.digest, codec::encode(&audit.object)));
         for at in 1..copies.len() {

@@ -6,6 +6,7 @@
 //! so a client that did not learn what came of its operation goes on as another process.
 
 use super::{Action, History, Outcome, Record};
+use crate::workload::expires;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use starling_node::crdt::{CounterOp, DeltaType as _, FlagOp, KvOp, Object, ObjectOp, Rows, SetOp};
@@ -61,7 +62,11 @@ pub fn ops(history: &History) -> Vec<Op> {
     let open_us = rest_us.or(done_us.max()).unwrap_or(0);
     // An answer comes before what is begun at the same time.
     let mut events: Vec<(u64, u8, usize)> = Vec::new();
-    let all: Vec<&Record> = history.records.iter().chain(&history.last).collect();
+    // No checker from outside knows of time: what expires is left out.
+    let lasts = |record: &&Record| !expires(&record.intent.object);
+    let all: Vec<&Record> = history.records.iter().filter(lasts).collect();
+    let count = all.len();
+    let all: Vec<&Record> = all.into_iter().chain(history.last.iter().filter(lasts)).collect();
     for (place, record) in all.iter().enumerate() {
         let answered = record.done_us < u64::MAX;
         let done_us = if answered { record.done_us } else { open_us.max(record.invoked_us) };
@@ -84,7 +89,7 @@ pub fn ops(history: &History) -> Vec<Op> {
             }
         };
         let (index, time, f) = (lines.len() as u64, at_us * 1_000, f.to_string());
-        let (key, last) = (record.intent.object.to_string(), place >= history.records.len());
+        let (key, last) = (record.intent.object.to_string(), place >= count);
         lines.push(Op { index, time, process, kind, f, key, value, error, last });
     }
     lines

@@ -4,6 +4,7 @@
 //! The name of an object says what its clients keep to, so that a check knows what it may demand.
 
 mod bounded;
+mod brief;
 mod counter;
 mod flag;
 mod hll;
@@ -16,6 +17,7 @@ mod zset;
 
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
+pub use brief::{LASTING_S, expires};
 pub use paced::{Mix, Paced};
 use rand::Rng as _;
 use starling_node::crdt::{Object, ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
@@ -50,6 +52,8 @@ pub struct Workload {
     pause_max_us: u64,
     /// Numbers that make values unique.
     fresh: u64,
+    /// The newest object that expires.
+    brief: u64,
     /// How often each object was written, where that is bounded.
     writes: BTreeMap<ObjectId, u32>,
 }
@@ -60,7 +64,15 @@ impl Workload {
         let mut rng = rng;
         let pause_max_us = [250_000, 600_000, 1_500_000][rng.random_range(0..3)];
         let clients = (0..clients).map(|_| Client::default()).collect();
-        Workload { rng, paced: None, clients, pause_max_us, fresh: 0, writes: BTreeMap::new() }
+        Workload {
+            rng,
+            paced: None,
+            clients,
+            pause_max_us,
+            fresh: 0,
+            brief: 0,
+            writes: BTreeMap::new(),
+        }
     }
 
     /// Clients of a scenario that have done nothing yet.
@@ -114,7 +126,8 @@ impl Workload {
             return paced::next(self, &paced, client);
         }
         let (object, action) = match self.rng.random_range(0..100) {
-            0..35 => kv::next(self, client),
+            0..32 => kv::next(self, client),
+            32..35 => brief::next(self, client),
             35..60 => counter::next(self, client),
             60..92 => set::next(self, client),
             96 => zset::next(self, client),
@@ -123,17 +136,20 @@ impl Workload {
             _ => flag::next(self, client),
         };
         // A context belongs to the object that it was read from.
-        if self.rng.random_bool(0.1) && !carries_context(&action) {
+        let main_only = expires(&object) || carries_context(&action);
+        if self.rng.random_bool(0.1) && !main_only {
             let object = ObjectId { bucket: SIDE.into(), ..object };
             return Intent { object, action, options: Options::default(), impossible: false };
         }
-        let (options, impossible) = options::draw(&mut self.rng, &action);
+        let (mut options, impossible) = options::draw(&mut self.rng, &action);
+        options.ttl = brief::ttl(self, &object, &action);
         Intent { object, action, options, impossible }
     }
 
     /// Whether the client asks the same again at once, having done so less than `retries` times:
     /// what was not acknowledged and may be asked twice.
     pub fn retry(&mut self, record: &Record, retries: u32) -> bool {
+        let spare = brief::spare(self, record);
         let client = &mut self.clients[record.client];
         let failed = matches!(record.outcome, Outcome::Unknown | Outcome::NotApplied(_));
         // Members of sets and elements of distinct sketches are added once and keys called fresh
@@ -141,10 +157,11 @@ impl Workload {
         let may = record.intent.object.tag != TypeTag::Set
             && !is_kind(&record.intent.object, "fresh")
             && !is_kind(&record.intent.object, "distinct")
+            && !expires(&record.intent.object)
             && !record.intent.impossible;
         let again = failed && may && client.retried < retries;
         client.retried = if again { client.retried + 1 } else { 0 };
-        client.again = again.then(|| record.intent.clone());
+        client.again = again.then(|| record.intent.clone()).or(spare);
         again
     }
 
@@ -212,6 +229,12 @@ fn object(tag: TypeTag, name: String) -> ObjectId {
 /// Whether the object's name begins so: what its clients keep to.
 pub fn is_kind(object: &ObjectId, kind: &str) -> bool {
     object.key.starts_with(kind.as_bytes())
+}
+
+/// The object of that type and name, for tests of checks.
+#[cfg(test)]
+pub fn named(tag: TypeTag, name: &str) -> ObjectId {
+    object(tag, name.into())
 }
 
 fn delete(tag: TypeTag, observed: Observed) -> Action {

@@ -188,6 +188,7 @@ impl World {
         for node in 0..self.nodes.len() {
             let machine = self.conditions.machines[node];
             self.nodes[node].clock.skew_ms = machine.skew_ms;
+            self.skew_max_ms = self.skew_max_ms.max(machine.skew_ms.unsigned_abs());
             self.nodes[node].disk_mut().fail_writes(machine.full.then_some(StoreError::Full));
             let held_down = machine.sync_fails || self.now_us < self.damage.down_until_us[node];
             match (self.nodes[node].is_up(), machine.down) {

@@ -130,6 +130,8 @@ pub struct World {
     settled_us: u64,
     /// The layout that the cluster formed.
     formed: Option<Arc<Layout>>,
+    /// How far faults moved any wall clock at most.
+    skew_max_ms: u64,
     disk_rng: Rng,
     damage: damage::Damage,
     /// By node: what waits until it goes on.
@@ -208,6 +210,7 @@ impl World {
             faults_from_us: 0,
             settled_us: 0,
             formed: None,
+            skew_max_ms: 0,
             disk_rng: stream(seed, "disks"),
             damage: damage::Damage::new(count),
             paused: (0..count).map(|_| None).collect(),
@@ -389,7 +392,8 @@ impl World {
                 self.run_until(self.now_us + 2_000_000);
             }
             let reply = self.harness_reply.take();
-            checks::reads_agree::check(&object, reply.as_ref(), &self.nodes, &mut self.findings);
+            let (nodes, findings) = (&self.nodes, &mut self.findings);
+            checks::reads_agree::check(&object, reply.as_ref(), nodes, self.now_us, findings);
             if let Some(Reply::Read(read)) = reply {
                 let action = Action::Read(query);
                 let intent = Intent { object, action, options, impossible: false };
@@ -417,7 +421,8 @@ impl World {
         }
         if self.phase == Phase::Healed {
             let formed = self.formed.take();
-            let evidence = Evidence::new(&self.history, &self.nodes, formed);
+            let clocks = checks::Clocks { now_us: self.now_us, skew_max_ms: self.skew_max_ms };
+            let evidence = Evidence::new(&self.history, &self.nodes, formed, clocks);
             checks::all(&evidence, &mut self.findings);
         }
         self.nodes.iter_mut().for_each(Node::collect_metrics);
@@ -492,6 +497,6 @@ impl World {
             node.is_ready() && quiet && node.heard() == self.nodes.len()
         };
         self.nodes.iter().all(at_rest)
-            && checks::replicas_equal::first_difference(&self.nodes).is_none()
+            && checks::replicas_equal::first_difference(&self.nodes, self.now_us).is_none()
     }
 }
