@@ -72,6 +72,8 @@ pub struct Record {
     pub outcome: Outcome,
     /// Whether a disk was damaged after the answer and no other one had the write then.
     pub lost: bool,
+    /// The same of all that it removed, and that others had removed before.
+    pub unremoved: bool,
 }
 
 impl Record {
@@ -96,6 +98,11 @@ impl Record {
             }
             _ => None,
         }
+    }
+
+    /// As [`Record::durable_write`], of what the write removed.
+    pub fn durable_removal(&self) -> Option<(&ObjectOp, &Written)> {
+        self.durable_write().filter(|_| !self.unremoved)
     }
 
     /// The dots that an acknowledged write speaks of, and whether all it did was to remove.

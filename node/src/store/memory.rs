@@ -6,7 +6,7 @@
 //! Unsynced batches are remembered by what they replaced, so a sync costs what it syncs and a
 //! crash what it loses, however many rows there are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
 use super::{Batch, Change, Family, Lsn, Store, StoreError, Visit};
@@ -105,16 +105,20 @@ impl MemoryStore {
     }
 
     /// Flips a bit of one row's value on disk, of a row and at a place drawn by the caller, and
-    /// says which row; `None` when the family has no row with bytes. Numbers are taken modulo
-    /// what there is.
+    /// says which row; `None` when the family has no row with bytes there. A row that waits for
+    /// its sync is not on the disk yet. Numbers are taken modulo what there is.
     pub fn flip(&mut self, family: Family, row: u64, bit: u64) -> Option<Vec<u8>> {
+        let changed = self.unsynced.iter().flatten().filter(|change| change.family == family);
+        let waiting: BTreeSet<&[u8]> = changed.map(|change| &change.key[..]).collect();
         let rows = &mut self.tables[family as usize].rows;
-        let place = (row % (rows.len() as u64).max(1)) as usize;
-        let (key, value) = rows.iter_mut().nth(place)?;
+        let on_disk = || rows.keys().filter(|key| !waiting.contains(&key[..]));
+        let place = (row % (on_disk().count() as u64).max(1)) as usize;
+        let key = on_disk().nth(place)?.clone();
+        let value = rows.get_mut(&key)?;
         let bits = value.len() as u64 * 8;
         let at = bit.checked_rem(bits)?;
         value[(at / 8) as usize] ^= 1 << (at % 8);
-        Some(key.clone())
+        Some(key)
     }
 
     /// Makes every following write fail with `fault` and change nothing, until it is `None`.

@@ -81,7 +81,8 @@ mod tests {
         let options = Options { ttl, ..Options::default() };
         let intent = Intent { object, action, options, impossible: false };
         let done_us = invoked_us + 1_000;
-        Record { client: 0, node: 0, invoked_us, done_us, intent, outcome, lost: false }
+        let (lost, unremoved) = (false, false);
+        Record { client: 0, node: 0, invoked_us, done_us, intent, outcome, lost, unremoved }
     }
 
     fn put(at_s: u64, ttl: Ttl, told: bool) -> Record {

@@ -59,7 +59,7 @@ fn certainly_removed(element: &Vec<u8>, records: &[&Record]) -> Option<u64> {
 
 /// What an acknowledged removal of the element had certainly observed.
 fn removes<'a>(record: &'a Record, element: &Vec<u8>) -> Option<&'a CausalContext> {
-    let observed = match record.durable_write()?.0 {
+    let observed = match record.durable_removal()?.0 {
         ObjectOp::Kv(KvOp::Put { value, observed, .. }) if value != element => observed,
         ObjectOp::Kv(KvOp::Delete { observed }) => observed,
         ObjectOp::Set(SetOp::Delete { observed }) => observed,

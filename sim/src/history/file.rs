@@ -139,8 +139,8 @@ impl Processes {
 fn ended(record: &Record) -> (Type, Option<String>) {
     match &record.outcome {
         Outcome::Read(_) => (Type::Ok, None),
-        Outcome::Written(_) if record.durable_write().is_some() => (Type::Ok, None),
-        Outcome::Written(_) if record.lost => {
+        Outcome::Written(_) if record.durable_removal().is_some() => (Type::Ok, None),
+        Outcome::Written(_) if record.lost || record.unremoved => {
             (Type::Info, Some("every disk that had it was damaged".into()))
         }
         Outcome::Written(_) => (Type::Info, Some("acknowledged from memory alone".into())),

@@ -91,8 +91,9 @@ impl World {
         );
         let request = intent.request();
         let (invoked_us, done_us) = (self.now_us, u64::MAX);
-        let (outcome, lost) = (Outcome::Unanswered, false);
-        let record = Record { client, node, invoked_us, done_us, intent, outcome, lost };
+        let outcome = Outcome::Unanswered;
+        let (lost, unremoved) = (false, false);
+        let record = Record { client, node, invoked_us, done_us, intent, outcome, lost, unremoved };
         self.history.records.push(record);
         if !up.contains(&node) {
             let refused = Failure::Unavailable("the node does not serve".into());

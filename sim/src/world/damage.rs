@@ -89,6 +89,7 @@ impl World {
                 Family::Hints | Family::Meta | Family::Scores => continue,
             };
             if let Some(object) = object {
+                self.trace.add(self.now_us, format_args!("flipped in {family:?} of {object}"));
                 self.after_damage(node, Some(&object));
             }
         }
@@ -123,42 +124,59 @@ impl World {
     fn after_damage(&mut self, node: usize, only: Option<&ObjectId>) {
         self.nodes[node].damaged_us = self.now_us;
         let mut copies = BTreeMap::new();
-        let mut lost = Vec::new();
+        let (mut lost, mut unremoved) = (Vec::new(), Vec::new());
         for (place, record) in self.history.records.iter().enumerate() {
             let object = &record.intent.object;
             if record.durable_write().is_none() || only.is_some_and(|only| only != object) {
                 continue;
             }
             let Some((said, removal)) = record.said() else { continue };
-            // A removal also stands for what the replica had removed before.
-            let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
-            let known = seen.filter(|_| removal).unwrap_or(said);
-            let waits = waiting(record);
-            let mut all_said = said.clone();
-            all_said.join(&waits);
             let copies = copies.entry(object).or_insert_with(|| self.kept_copies(object));
-            let live =
-                |copy: &Object| removable(record, copy).iter().any(|dot| known.contains(*dot));
-            let kept = |owed: &Option<CausalContext>| {
-                let all = |owed| !all_said.is_empty() && all_said.is_subset(owed);
-                owed.as_ref().is_none_or(all)
-            };
-            let holds = |(copy, owed): &(Object, Option<CausalContext>)| {
-                known.is_subset(copy.context())
-                    && kept(owed)
-                    && !(removal && live(copy))
-                    && keeps_waiting(record, &waits, copy)
-            };
+            let holds = |removal| copies.iter().any(|copy| holds(record, said, removal, copy));
             // What a removal took off totals is not told by live dots.
             let totalled = matches!(object.tag, TypeTag::Counter | TypeTag::Zset);
             let untold = removal && totalled;
-            if untold || !copies.iter().any(holds) {
+            if untold || !holds(removal) {
                 lost.push(place);
+            } else if mixed(record) && !holds(true) {
+                unremoved.push(place);
             }
         }
         self.findings.count("writes_lost_with_disks", lost.len() as u64);
         lost.into_iter().for_each(|place| self.history.records[place].lost = true);
+        unremoved.into_iter().for_each(|place| self.history.records[place].unremoved = true);
     }
+}
+
+/// Whether the write both adds and removes: it may lose the one and keep the other.
+fn mixed(record: &Record) -> bool {
+    let Action::Write(ObjectOp::Set(SetOp::Update { add, remove, .. })) = &record.intent.action
+    else {
+        return false;
+    };
+    !add.is_empty() && !remove.is_empty()
+}
+
+/// Whether the copy, with what a stand-in still owes of it, has the write; as a `removal` with all
+/// that the replica which applied it had removed before.
+fn holds(
+    record: &Record,
+    said: &CausalContext,
+    removal: bool,
+    (copy, owed): &(Object, Option<CausalContext>),
+) -> bool {
+    let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
+    let known = seen.filter(|_| removal).unwrap_or(said);
+    let waits = waiting(record);
+    let mut all_said = said.clone();
+    all_said.join(&waits);
+    let all = |owed: &CausalContext| !all_said.is_empty() && all_said.is_subset(owed);
+    let kept = owed.as_ref().is_none_or(all);
+    let live = || removable(record, copy).iter().any(|dot| known.contains(*dot));
+    known.is_subset(copy.context())
+        && kept
+        && !(removal && live())
+        && keeps_waiting(record, &waits, copy)
 }
 
 /// Live dots of a copy that the removal would take away, had it seen them.

@@ -399,8 +399,9 @@ impl World {
                 let intent = Intent { object, action, options, impossible: false };
                 let (client, done_us) = (self.clients, self.now_us);
                 let outcome = Outcome::Read(Box::new(read));
-                let lost = false;
-                let last = Record { client, node, invoked_us, done_us, intent, outcome, lost };
+                let (lost, unremoved) = (false, false);
+                let last =
+                    Record { client, node, invoked_us, done_us, intent, outcome, lost, unremoved };
                 self.history.last.push(last);
             }
         }
