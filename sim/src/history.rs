@@ -2,6 +2,7 @@
 
 pub mod file;
 
+use crate::leaves;
 use starling_node::crdt::{
     CausalContext, CounterOp, FlagOp, HllOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
 };
@@ -119,6 +120,7 @@ impl Record {
             ObjectOp::Set(SetOp::Update { add, .. }) => add.is_empty(),
             ObjectOp::Zset(ZsetOp::Delete { .. }) | ObjectOp::Hll(HllOp::Delete { .. }) => true,
             ObjectOp::Zset(ZsetOp::Update { remove, .. }) => !remove.is_empty(),
+            op @ ObjectOp::Map(_) => leaves::effect(op).is_some_and(|effect| effect.leaves == 0),
             _ => false,
         };
         Some((&written.said, removal))

@@ -6,6 +6,7 @@ pub mod clocks;
 pub mod faults;
 pub mod gossip;
 pub mod history;
+pub mod leaves;
 mod names;
 pub mod network;
 pub mod node;

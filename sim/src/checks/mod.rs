@@ -7,6 +7,7 @@ pub mod counters_exact;
 pub mod damage_is_mended;
 pub mod expired_stays_gone;
 pub mod hints_drain;
+pub mod maps_kept;
 pub mod never_below_zero;
 pub mod nothing_invented;
 pub mod ownership_is_fixed;
@@ -20,9 +21,12 @@ pub mod sketches_exact;
 pub mod views_agree;
 
 use crate::history::{History, Record};
+use crate::leaves;
 use crate::node::Node;
 use serde::{Deserialize, Serialize};
-use starling_node::crdt::{CausalContext, Dot, KvOp, Object, ObjectId, ObjectOp, Observed, SetOp};
+use starling_node::crdt::{
+    CausalContext, Dot, KvOp, MapOp, Object, ObjectId, ObjectOp, Observed, SetOp,
+};
 use starling_node::placement::{Layout, partition_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -168,6 +172,7 @@ pub fn all(evidence: &Evidence<'_>, findings: &mut Findings) {
     replicas_equal::check(evidence, findings);
     acked_writes_survive::check(evidence, findings);
     removed_stays_removed::check(evidence, findings);
+    maps_kept::check(evidence, findings);
     counters_exact::check(evidence, findings);
     scores_exact::check(evidence, findings);
     sketches_exact::check(evidence, findings);
@@ -209,7 +214,9 @@ fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
             let reads_first = remover.possible_write().is_some_and(|op| {
                 matches!(
                     op,
-                    ObjectOp::Kv(KvOp::Delete { .. }) | ObjectOp::Set(SetOp::Delete { .. })
+                    ObjectOp::Kv(KvOp::Delete { .. })
+                        | ObjectOp::Set(SetOp::Delete { .. })
+                        | ObjectOp::Map(MapOp::Delete { .. })
                 )
             });
             let told = remover.durable_write().map(|(_, written)| &written.seen.dots);
@@ -227,6 +234,7 @@ fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
 fn minted(op: &ObjectOp, said: &CausalContext) -> Vec<Dot> {
     let elements = match op {
         ObjectOp::Set(SetOp::Update { add, .. }) => add.len() as u64,
+        op @ ObjectOp::Map(_) => leaves::effect(op).map_or(1, |effect| effect.leaves),
         _ => 1,
     };
     let newest = |actor| {

@@ -5,6 +5,7 @@
 
 use super::{Evidence, Findings};
 use crate::history::{Action, Record};
+use crate::leaves;
 use starling_node::cluster::BUCKETS;
 use starling_node::crdt::{KvOp, Object, ObjectId, ObjectOp, SetOp, ZsetOp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,9 @@ fn elements_of(op: &ObjectOp) -> Elements {
         ObjectOp::Zset(ZsetOp::Update { add, increment, .. }) => {
             add.keys().chain(increment.keys()).cloned().collect()
         }
+        op @ ObjectOp::Map(_) => {
+            leaves::effect(op).into_iter().flat_map(|effect| effect.puts).collect()
+        }
         _ => Elements::new(),
     }
 }
@@ -76,6 +80,7 @@ fn elements_in(state: &Object) -> Elements {
         Object::Set(set) => set.members().map(|(member, _)| member.clone()).collect(),
         Object::RwSet(set) => set.members().map(|(member, _)| member.clone()).collect(),
         Object::Zset(set) => set.scores().map(|(member, _)| member.clone()).collect(),
+        Object::Map(map) => leaves::elements(map).into_iter().collect(),
         _ => Elements::new(),
     }
 }

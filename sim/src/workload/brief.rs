@@ -5,8 +5,10 @@
 use super::{Workload, delete, object};
 use crate::history::{Action, Intent, Outcome, Record};
 use rand::Rng as _;
+use starling_node::crdt::map::FieldOp;
 use starling_node::crdt::{
-    CounterOp, FlagOp, HllOp, KvOp, ObjectId, ObjectOp, Observed, Real, SetOp, Ttl, TypeTag, ZsetOp,
+    CounterOp, FlagOp, HllOp, KvOp, MapOp, ObjectId, ObjectOp, Observed, Real, SetOp, Ttl, TypeTag,
+    ZsetOp,
 };
 use starling_node::wire::api::Options;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ const TYPES: [TypeTag; 8] = [
     TypeTag::Counter,
     TypeTag::Flag,
     TypeTag::Zset,
-    TypeTag::Kv,
+    TypeTag::Map,
     TypeTag::RwSet,
     TypeTag::Hll,
 ];
@@ -92,6 +94,10 @@ fn write(all: &mut Workload, tag: TypeTag, observed: Observed) -> ObjectOp {
             remove: BTreeSet::new(),
             observed: Observed::Here,
         }),
+        TypeTag::Map => {
+            let change = super::map::field("reg", FieldOp::Register(name));
+            ObjectOp::Map(MapOp::Update { change, observed })
+        }
         _ => ObjectOp::Set(update(&name)),
     }
 }

@@ -9,6 +9,7 @@ mod counter;
 mod flag;
 mod hll;
 mod kv;
+mod map;
 mod options;
 mod paced;
 mod rwset;
@@ -18,6 +19,7 @@ mod zset;
 use crate::history::{Action, Intent, Outcome, Record};
 use crate::random::Rng;
 pub use brief::{LASTING_S, expires};
+pub use map::{COUNT, INNER};
 pub use paced::{Mix, Paced};
 use rand::Rng as _;
 use starling_node::crdt::{Object, ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
@@ -38,7 +40,7 @@ struct Client {
     /// What it asks again, and how often it has done so.
     again: Option<Intent>,
     retried: u32,
-    /// Members that its last page of a set showed.
+    /// Members that its last page of a set showed, or the sets of a map.
     members: BTreeMap<ObjectId, Vec<Vec<u8>>>,
 }
 
@@ -128,8 +130,9 @@ impl Workload {
         let (object, action) = match self.rng.random_range(0..100) {
             0..32 => kv::next(self, client),
             32..35 => brief::next(self, client),
-            35..60 => counter::next(self, client),
-            60..92 => set::next(self, client),
+            35..58 => counter::next(self, client),
+            58..61 => map::next(self, client),
+            61..92 => set::next(self, client),
             96 => zset::next(self, client),
             97 => rwset::next(self, client),
             98.. => bounded::next(self, client),
@@ -152,9 +155,9 @@ impl Workload {
         let spare = brief::spare(self, record);
         let client = &mut self.clients[record.client];
         let failed = matches!(record.outcome, Outcome::Unknown | Outcome::NotApplied(_));
-        // Members of sets and elements of distinct sketches are added once and keys called fresh
-        // are written once: checks rely on it.
-        let may = record.intent.object.tag != TypeTag::Set
+        // Members of sets, values in maps and elements of distinct sketches are added once, and
+        // keys called fresh are written once: checks rely on it.
+        let may = !matches!(record.intent.object.tag, TypeTag::Set | TypeTag::Map)
             && !is_kind(&record.intent.object, "fresh")
             && !is_kind(&record.intent.object, "distinct")
             && !expires(&record.intent.object)
@@ -177,6 +180,9 @@ impl Workload {
                 client.seen.insert(object.clone(), read.object.seen());
                 if let Object::Set(set) = &read.object {
                     let members = set.members().map(|(member, _)| member.clone()).collect();
+                    client.members.insert(object.clone(), members);
+                }
+                if let Some(members) = crate::leaves::members(&read.object) {
                     client.members.insert(object.clone(), members);
                 }
             }

@@ -6,10 +6,12 @@ use crate::checks;
 use crate::faults::bit_flip::Part;
 use crate::faults::{Stop, Strike};
 use crate::history::{Action, Record};
+use crate::leaves;
 use crate::node::Node;
 use rand::Rng as _;
 use starling_node::crdt::{
-    CausalContext, DeltaType, Dot, Leaf, Object, ObjectId, ObjectOp, Observed, Row, SetOp, TypeTag,
+    CausalContext, DeltaType, Dot, Leaf, MapOp, Object, ObjectId, ObjectOp, Observed, Row, SetOp,
+    TypeTag,
 };
 use starling_node::store::Family;
 use std::collections::BTreeMap;
@@ -150,11 +152,15 @@ impl World {
 
 /// Whether the write both adds and removes: it may lose the one and keep the other.
 fn mixed(record: &Record) -> bool {
-    let Action::Write(ObjectOp::Set(SetOp::Update { add, remove, .. })) = &record.intent.action
-    else {
-        return false;
-    };
-    !add.is_empty() && !remove.is_empty()
+    match &record.intent.action {
+        Action::Write(ObjectOp::Set(SetOp::Update { add, remove, .. })) => {
+            !add.is_empty() && !remove.is_empty()
+        }
+        Action::Write(op @ ObjectOp::Map(_)) => {
+            leaves::effect(op).is_some_and(|effect| effect.leaves > 0 && effect.is_removal())
+        }
+        _ => false,
+    }
 }
 
 /// Whether the copy, with what a stand-in still owes of it, has the write; as a `removal` with all
@@ -186,6 +192,10 @@ fn removable(record: &Record, copy: &Object) -> Vec<Dot> {
             let named = set.members().filter(|(member, _)| remove.contains(*member));
             named.flat_map(|(_, row)| row.live.keys().copied()).collect()
         }
+        (Action::Write(op), Object::Map(map)) => {
+            let effect = leaves::effect(op);
+            effect.map_or_else(Vec::new, |effect| leaves::live_in_removed(&effect, map))
+        }
         _ => copy.live_dots(),
     }
 }
@@ -199,6 +209,12 @@ fn waiting(record: &Record) -> CausalContext {
             ObjectOp::Set(SetOp::Update { remove, observed: Observed::Context(seen), .. }),
             written,
         )) if !remove.is_empty() => seen.dots.minus(&written.seen.dots),
+        Some((
+            op @ ObjectOp::Map(MapOp::Update { observed: Observed::Context(seen), .. }),
+            written,
+        )) if leaves::effect(op).is_some_and(|effect| effect.is_removal()) => {
+            seen.dots.minus(&written.seen.dots)
+        }
         _ => CausalContext::new(),
     }
 }
@@ -206,6 +222,10 @@ fn waiting(record: &Record) -> CausalContext {
 /// Whether in the copy every one of these dots is dead for the members that were removed: seen and
 /// not live, or dead on arrival.
 fn keeps_waiting(record: &Record, waits: &CausalContext, copy: &Object) -> bool {
+    // Below which fields of a map it waits is not looked at: with a disk that had it, it is lost.
+    if matches!(copy, Object::Map(_)) {
+        return waits.is_empty();
+    }
     let (Action::Write(ObjectOp::Set(SetOp::Update { remove, .. })), Object::Set(set)) =
         (&record.intent.action, copy)
     else {
