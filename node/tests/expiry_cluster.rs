@@ -214,6 +214,25 @@ fn a_replica_that_missed_the_setting_learns_that_the_object_is_gone() {
 }
 
 #[test]
+fn a_replica_that_missed_that_a_time_to_live_was_shortened_learns_that_the_object_is_gone() {
+    for (tag, collected) in TYPES.into_iter().flat_map(|tag| [(tag, false), (tag, true)]) {
+        let mut cluster = cluster();
+        put(&mut cluster, 0, tag, "old", Some(100_000));
+        cluster.pass(1_000);
+        cut_off(&mut cluster);
+        assert!(matches!(touch(&mut cluster, 0, tag, Ttl::For(3)), Reply::Written(_)));
+        cluster.pass(5_000);
+        if collected {
+            cluster.pass(u64::from(GRACE_S) * 1_000);
+        }
+        assert!(read(&mut cluster, 2, tag, 1).present);
+        heal(&mut cluster);
+        is_absent_everywhere(&mut cluster, tag);
+        nothing_to_exchange(&mut cluster);
+    }
+}
+
+#[test]
 fn a_write_after_the_instant_does_not_bring_back_what_a_stale_replica_holds() {
     for (tag, collected) in TYPES.into_iter().flat_map(|tag| [(tag, false), (tag, true)]) {
         let mut cluster = cluster();

@@ -11,11 +11,12 @@ use super::keys::{META_EXPIRE, expire_key, object_key, parse_object_key, prefix_
 use super::rows::{self, HUSK, Header};
 use crate::cluster::View;
 use crate::crdt::expiry::bucket_of;
-use crate::crdt::{Mint, NodeId, Object, ObjectId};
+use crate::crdt::{CausalContext, Dot, Mint, NodeId, Object, ObjectId};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::peer::PeerBody;
+use std::collections::BTreeSet;
 
 /// Objects that leave the trees, or are collected, in one step.
 const STEP_OBJECTS: usize = 256;
@@ -269,22 +270,34 @@ impl<S: Store> Replica<S> {
     }
 
     /// Tells a peer that sent a state of something that has expired here by settings it does not
-    /// know. Without that both would compare for ever.
+    /// know, or with settings that were replaced here. Without that both would compare for ever.
     pub(super) fn tell_expiry(&mut self, now: Time, to: NodeId, object: &ObjectId, sent: &Object) {
         let Ok((header, _)) = rows::load(&self.store, object) else { return };
         let unknown = |dot| !sent.context().contains(dot);
-        if header.is_expired(bucket_of(now.wall_ms)) && header.object.expiry_dots().any(unknown) {
-            let delta = expired_word(&header);
+        let replaced = replaced_settings(&header.object, sent.expiry_dots());
+        let new = header.object.expiry_dots().any(unknown) || !replaced.is_empty();
+        if header.is_expired(bucket_of(now.wall_ms)) && new {
+            let delta = expired_word(&header, &replaced);
             self.send(to, PeerBody::Repair { object: object.clone(), delta });
         }
     }
 }
 
-/// What is said of an object that has expired: of a collection only that, of a small object the
-/// state, since its settings are about its values.
-pub(super) fn expired_word(header: &Header) -> Object {
+/// Those of the settings that were seen here and are not in force any more.
+pub(super) fn replaced_settings(
+    held: &Object,
+    settings: impl Iterator<Item = Dot>,
+) -> CausalContext {
+    let in_force: BTreeSet<Dot> = held.expiry_dots().collect();
+    let dead = |dot: &Dot| held.context().contains(*dot) && !in_force.contains(dot);
+    settings.filter(dead).collect()
+}
+
+/// What is said of an object that has expired: of a collection only that and which settings were
+/// `replaced`, of a small object the state, since its settings are about its values.
+pub(super) fn expired_word(header: &Header, replaced: &CausalContext) -> Object {
     match header.object.rows() {
-        Some(_) => header.object.expiry_part(&crate::crdt::CausalContext::new()),
+        Some(_) => header.object.expiry_part(replaced),
         None => header.object.clone(),
     }
 }

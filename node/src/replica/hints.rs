@@ -344,8 +344,13 @@ impl<S: Store> Replica<S> {
         let (header, _) = rows::load(&self.store, object)?;
         let Some(head) = header.object.rows() else { return Ok(header.object) };
         if header.is_expired(bucket_of(now.wall_ms)) {
-            // What it held is owed to nobody any more; that it expired still is.
-            return Ok(expired_word(&header));
+            // What it held is owed to nobody any more; that it expired still is, and by which
+            // setting in place of which.
+            let missed = missed.filter(|_| *marked == Marked::Expiry);
+            let none = CausalContext::new();
+            let missed = missed.unwrap_or(&none);
+            let unseen = missed.minus(&head.context);
+            return Ok(expired_word(&header, &missed.minus(&unseen)));
         }
         let Some(missed) = missed else {
             // Which dots were missed cannot be read: all of it says it too.
