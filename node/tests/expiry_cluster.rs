@@ -233,6 +233,40 @@ fn a_replica_that_missed_that_a_time_to_live_was_shortened_learns_that_the_objec
 }
 
 #[test]
+fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away() {
+    for tag in TYPES {
+        let mut cluster = Cluster::with(5, |config| config.exchange_ms = 1_000);
+        put(&mut cluster, 0, tag, "old", Some(100_000));
+        cluster.pass(1_000);
+        let owns = |core: &starling_node::core::Core<_>| {
+            core.audit().unwrap().get(&object(tag, "k")).is_some_and(|audit| audit.owner)
+        };
+        let owners: Vec<usize> = (0..5).filter(|at| owns(&cluster.cores[*at])).collect();
+        let [first, second, away] = owners[..] else { panic!("{owners:?}") };
+        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
+            let both = |other: usize| [(other, away), (away, other)];
+            cluster.cut = others.iter().copied().flat_map(both).collect();
+            cluster.gossip();
+        };
+        let others: Vec<usize> = (0..5).filter(|at| *at != away).collect();
+        cut_from(&mut cluster, &others);
+        put(&mut cluster, first, tag, "unseen", Some(1_000));
+        assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(3)), Reply::Written(_)));
+        cluster.pass(5_000);
+        assert!(read(&mut cluster, away, tag, 1).present, "{tag}");
+        let hints: u64 = cluster.cores.iter().map(|core| core.hints_pending()).sum();
+        assert!(hints > 0, "{tag}: nobody stood in");
+        // Only stand-ins reach it.
+        cut_from(&mut cluster, &[first, second]);
+        cluster.pass(5_000);
+        let result = read(&mut cluster, away, tag, 1);
+        assert_eq!((result.present, seen(&result)), (false, 0), "{tag}: {result:?}");
+        heal(&mut cluster);
+        nothing_to_exchange(&mut cluster);
+    }
+}
+
+#[test]
 fn a_write_after_the_instant_does_not_bring_back_what_a_stale_replica_holds() {
     for (tag, collected) in TYPES.into_iter().flat_map(|tag| [(tag, false), (tag, true)]) {
         let mut cluster = cluster();

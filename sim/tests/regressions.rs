@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 52] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 55] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
@@ -55,11 +55,16 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 52] = [
     (30136, None, "a repetition of what was refused for want of a layout was applied"),
     (67, None, "a bit was flipped on a disk in what had not been written to it yet"),
     (377, None, "that a removal was lost with all disks went unnoticed: its members were not"),
-    (940, None, "a replica that had missed that a time to live was shortened never learned of it"),
+    (940, None, SHORTENED),
     (946, None, "half of an update that a disk took with it was called a broken promise"),
+    (2381, None, SHORTENED),
+    (2433, None, "what a clock a year ahead had left of an object was compared with nothing"),
+    (2672, None, SHORTENED),
 ];
 
 const MENDING: &str = "what a set with a damaged row took meanwhile was dropped when it was mended";
+const SHORTENED: &str =
+    "a replica that had missed that a time to live was shortened never learned of it";
 const LAYOUT: &str = "a node that had lost its layout deleted what it owed";
 const FULL: &str = "what a full disk kept from being given up was never tried again";
 const RIGHTS: &str = "replicas were compared while rights were on the move between them";

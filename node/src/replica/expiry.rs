@@ -254,7 +254,8 @@ impl<S: Store> Replica<S> {
     }
 
     /// Whether a state that a peer sent on its own says nothing here: it has expired, and either
-    /// there is nothing of the object, or all its settings are known and may have been extended.
+    /// there is nothing of the object, or all its settings are known and may have been extended,
+    /// and none of those in force here was replaced there.
     pub(super) fn is_over(
         &self,
         now: Time,
@@ -266,7 +267,8 @@ impl<S: Store> Replica<S> {
         }
         let (header, digest) = rows::load(&self.store, object)?;
         let known = |dot| header.object.context().contains(dot);
-        Ok(digest == 0 || delta.expiry_dots().all(known))
+        let replaced = || !replaced_settings(delta, header.object.expiry_dots()).is_empty();
+        Ok(digest == 0 || delta.expiry_dots().all(known) && !replaced())
     }
 
     /// Tells a peer that sent a state of something that has expired here by settings it does not

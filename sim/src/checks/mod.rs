@@ -139,9 +139,11 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Whether what the node holds has expired by its own clock.
+/// Whether what the node holds has expired by its own clock, or is what was left of it when the
+/// clock was ahead.
 fn is_gone(held: &Object, node: &Node, now_us: u64) -> bool {
-    held.is_expired(node.bucket(now_us))
+    let left = !held.is_present() && held.expires_at().is_some();
+    left || held.is_expired(node.bucket(now_us))
 }
 
 /// Whether replicas may see the object go one after the other just now.
