@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Asks how many histories to run.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub mod oracle;
 pub mod small;
 pub mod spec;
 pub mod spec_map;
