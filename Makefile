@@ -10,6 +10,8 @@ SHELL := bash
 ARGS ?=
 SEEDS ?= 0..100
 CASES ?= 100000
+# make fuzz: SMALL=wide for small histories of clients with contexts too.
+SMALL ?=
 # make bench: rounds, and seconds a measurement.
 ROUNDS ?= 3
 POINT_S ?= 8
@@ -110,8 +112,8 @@ bench: ## measure beside a bare server, Redis and RocksDB, ROUNDS (3) rounds; se
 
 fuzz: ## the types' property tests on CASES (100000) new random histories each; not coverage-guided
 	@.ci/setup build test
-	@STARLING_HISTORIES=$(CASES) $(CORE) $(NEXTEST) --release -p starling-node \
-		--no-default-features -E 'binary(/^crdt_/)'
+	@STARLING_HISTORIES=$(CASES) $(if $(SMALL),STARLING_SMALL=$(SMALL)) $(CORE) $(NEXTEST) \
+		--profile fuzz --release -p starling-node --no-default-features -E 'binary(/^crdt_/)'
 
 fmt: ## format the tree
 	@.ci/setup lint

@@ -11,11 +11,11 @@ use crdt_support::{Known, Subject, World, for_histories};
 use starling_node::crdt::{DeltaType, ObjectOp, TypeTag};
 use starling_node::wire::codec;
 
-/// Part of the histories asked for: each of these checks does many joins a history.
-const SHARE: u32 = 8;
+/// Part of the usual number of histories: each of these checks does many joins a history.
+const PART: u32 = 8;
 
 fn join_is_commutative_associative_and_idempotent<S: Subject>() {
-    for_histories(SHARE, |replicas, steps| {
+    for_histories(PART, |replicas, steps| {
         let world = World::<S>::run(replicas, steps);
         let pool = world.pool();
         for (n, a) in pool.iter().enumerate() {
@@ -29,7 +29,7 @@ fn join_is_commutative_associative_and_idempotent<S: Subject>() {
 }
 
 fn all_deltas_in_any_order_make_the_full_state<S: Subject>() {
-    for_histories(SHARE, |replicas, steps| {
+    for_histories(PART, |replicas, steps| {
         let mut world = World::<S>::run(replicas, steps);
         let empty = || Known { state: S::State::default(), events: 0 };
         let mut orders = [empty(), empty(), empty()];
@@ -56,7 +56,7 @@ fn all_deltas_in_any_order_make_the_full_state<S: Subject>() {
 }
 
 fn values_survive_the_codec_and_are_canonical<S: Subject>() {
-    for_histories(SHARE, |replicas, steps| {
+    for_histories(PART, |replicas, steps| {
         let world = World::<S>::run(replicas, steps);
         for known in world.pool() {
             let bytes = codec::encode(&known.state);
@@ -70,7 +70,7 @@ fn values_survive_the_codec_and_are_canonical<S: Subject>() {
 
 /// What a session relies on: a replica whose context has a write shows it.
 fn a_write_in_the_context_has_had_its_effect<S: Subject>() {
-    for_histories(SHARE, |replicas, steps| {
+    for_histories(PART, |replicas, steps| {
         let world = World::<S>::run(replicas, steps);
         for delta in world.deltas.iter().filter(|delta| delta.events.count_ones() == 1) {
             let own = S::object(delta.state.clone()).live_dots();

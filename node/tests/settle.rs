@@ -151,30 +151,47 @@ fn rounds() -> usize {
     asked.map_or(500, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-#[test]
-fn what_was_written_and_removed_many_times_is_as_if_it_was_never_there() {
-    for tag in [TypeTag::Set, TypeTag::RwSet, TypeTag::Zset, TypeTag::Kv] {
-        let mut cluster = Cluster::with(3, settings);
-        for round in 0..rounds() {
-            write(&mut cluster, round % 3, add(tag, &format!("m{round}")), 3);
-            match tag {
-                // Each of its members is removed by itself.
-                TypeTag::Set | TypeTag::RwSet => {
-                    let gone = BTreeSet::from([format!("m{round}").into_bytes()]);
-                    write(&mut cluster, round % 2, members(tag, BTreeSet::new(), gone), 3);
-                }
-                _ => remove(&mut cluster, round % 2, tag, 3),
+fn written_and_removed_many_times(tag: TypeTag) {
+    let mut cluster = Cluster::with(3, settings);
+    for round in 0..rounds() {
+        write(&mut cluster, round % 3, add(tag, &format!("m{round}")), 3);
+        match tag {
+            // Each of its members is removed by itself.
+            TypeTag::Set | TypeTag::RwSet => {
+                let gone = BTreeSet::from([format!("m{round}").into_bytes()]);
+                write(&mut cluster, round % 2, members(tag, BTreeSet::new(), gone), 3);
             }
-            // Removals of more than 10,000 totals wait for their collection.
-            if tag == TypeTag::Zset && round % 5_000 == 4_999 {
-                settle(&mut cluster);
-            }
+            _ => remove(&mut cluster, round % 2, tag, 3),
         }
-        // Twice, for rows that nobody sees go first.
-        settle(&mut cluster);
-        settle(&mut cluster);
-        assert_eq!(all_rows(&cluster), [], "{tag}");
+        // Removals of more than 10,000 totals wait for their collection.
+        if tag == TypeTag::Zset && round % 5_000 == 4_999 {
+            settle(&mut cluster);
+        }
     }
+    // Twice, for rows that nobody sees go first.
+    settle(&mut cluster);
+    settle(&mut cluster);
+    assert_eq!(all_rows(&cluster), [], "{tag}");
+}
+
+#[test]
+fn a_set_written_and_removed_many_times_is_as_if_it_was_never_there() {
+    written_and_removed_many_times(TypeTag::Set);
+}
+
+#[test]
+fn a_remove_wins_set_written_and_removed_many_times_is_as_if_it_was_never_there() {
+    written_and_removed_many_times(TypeTag::RwSet);
+}
+
+#[test]
+fn a_sorted_set_written_and_removed_many_times_is_as_if_it_was_never_there() {
+    written_and_removed_many_times(TypeTag::Zset);
+}
+
+#[test]
+fn a_register_written_and_removed_many_times_is_as_if_it_was_never_there() {
+    written_and_removed_many_times(TypeTag::Kv);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Asks how many histories to run.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+pub mod oracle;
+pub mod small;
 pub mod spec;
 pub mod spec_map;
 pub mod spec_zset;
@@ -28,6 +30,9 @@ pub const HISTORIES: u32 = 20_000;
 
 /// Steps of the longest history; each is at most one write.
 pub const STEPS_MAX: usize = 24;
+
+/// Replicas of the small histories that are gone through one and all.
+pub const REPLICAS: usize = 3;
 
 /// What a write observed, in terms of the history.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +60,7 @@ pub struct Write {
 pub trait Subject: 'static {
     type State: DeltaType + Encode + Decode<()> + Debug + crdts::CvRDT;
     /// What the specification keeps of a write.
-    type Fact: Clone;
+    type Fact: Clone + PartialEq;
     /// The value in a form both sides can make.
     type View: PartialEq + Debug;
     /// Operations there are.
@@ -114,10 +119,20 @@ impl Step {
     }
 }
 
-/// Runs `check` on random histories of 2 to 4 replicas, `share` of the number asked for.
-pub fn for_histories(share: u32, check: impl Fn(u8, &[Step])) {
+/// Whether the small histories are to be gone through further than CI has time for.
+pub fn wide() -> bool {
+    match std::env::var("STARLING_SMALL").as_deref() {
+        Ok("wide") => true,
+        Ok(other) => panic!("STARLING_SMALL is wide or not set, not {other:?}"),
+        Err(_) => false,
+    }
+}
+
+/// Runs `check` on random histories of 2 to 4 replicas: as many as asked for, otherwise that part
+/// of the usual number, for checks that take long.
+pub fn for_histories(part: u32, check: impl Fn(u8, &[Step])) {
     let asked = std::env::var("STARLING_HISTORIES").map(|n| n.parse().expect("a number"));
-    let cases = asked.unwrap_or(HISTORIES).div_ceil(share);
+    let cases = asked.unwrap_or(HISTORIES / part);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(any::<[u8; 4]>().prop_map(Step::of_bytes), 1..=STEPS_MAX);
     let result = TestRunner::new(config).run(&(2u8..=4, steps), |(replicas, steps)| {

@@ -15,7 +15,7 @@ fn each(events: Events) -> impl Iterator<Item = usize> {
 pub struct KvSubject;
 
 /// A write of a register or flag: what it says, and every write before it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Said {
     id: usize,
     value: Option<bool>,
@@ -112,7 +112,7 @@ impl Subject for FlagSubject {
 /// replica knows that all of it was removed.
 pub struct CounterSubject;
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Counted {
     amount: i64,
     /// It leaves the counter present: all but removals do.
@@ -195,7 +195,7 @@ pub struct SetSubject;
 /// Adds, at most two a write, one bit each: bit `2 * id` and the next.
 type Adds = u128;
 
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Changed {
     added: Vec<(u32, u8)>,
     /// Adds that are gone with it and whose member it could tell, or of the whole set.
@@ -327,7 +327,7 @@ impl Subject for DwFlagSubject {
 /// given rights to it all that its writer knew.
 pub struct BoundedSubject;
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Escrowed {
     run: u32,
     amount: i64,
@@ -367,12 +367,12 @@ impl Subject for BoundedSubject {
         seen: Observed,
         floor: u64,
     ) -> (BoundedOp, Option<u32>) {
-        match others.get(id.checked_rem(others.len()).unwrap_or(0)) {
-            Some((run, to)) if kind > 6 => {
-                (BoundedOp::Give { to: *to, amount: u64::from(kind) - 6 }, Some(*run))
-            }
-            _ => (Self::op(kind, id, seen, floor), None),
+        if kind < 7 || others.is_empty() {
+            return (Self::op(kind, id, seen, floor), None);
         }
+        let (amount, other) = (u64::from(kind - 7) % 2 + 1, usize::from(kind - 7) / 2);
+        let (run, to) = others[(id + other) % others.len()];
+        (BoundedOp::Give { to, amount }, Some(run))
     }
 
     fn object(state: Bounded) -> Object {
@@ -414,7 +414,7 @@ impl Subject for BoundedSubject {
 /// addition what it finds of what its client saw.
 pub struct RwSetSubject;
 
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Voted {
     /// Additions and removals: bit, member, whether it adds. At most three a write.
     votes: Vec<(u32, u8, bool)>,

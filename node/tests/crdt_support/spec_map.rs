@@ -32,7 +32,7 @@ enum Act {
     Remove,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Atom {
     bit: u32,
     leaf: usize,
@@ -42,7 +42,7 @@ struct Atom {
 }
 
 /// What the specification keeps of a write.
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Fact {
     run: u32,
     atoms: Vec<Atom>,

@@ -17,7 +17,7 @@ fn bits(items: Items) -> impl Iterator<Item = usize> {
 }
 
 /// What a write put into a row, with what it goes on from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Item {
     bit: usize,
     row: u8,
@@ -30,7 +30,7 @@ pub struct Item {
     chain: Items,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Changed {
     items: Vec<Item>,
     /// Items that are gone with it.
