@@ -1,13 +1,5 @@
-# Makes the tables of the store's choices: awk -f profile-choices.awk choices.tsv
+# Makes the tables of the store's choices: awk -f thousands.awk -f profile-choices.awk choices.tsv
 BEGIN { FS = "\t" }
-function thousands(value,   text, out) {
-    text = sprintf("%.0f", value)
-    while (length(text) > 3) {
-        out = "," substr(text, length(text) - 2) out
-        text = substr(text, 1, length(text) - 3)
-    }
-    return text out
-}
 $1 == "sync" { shared[++syncs] = $2; rate[syncs] = $3; took[syncs] = $4 }
 $1 == "bloom" { get[$2, $3] = $4 }
 $1 == "page" { limit[++pages] = $2; page[pages] = $3 }

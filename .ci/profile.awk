@@ -1,5 +1,5 @@
 # Makes the tables of `make profile` from what wrk said and the nodes' metrics:
-# awk -f profile.awk -v form=profile|budget|plot -v work=DIR DIR/steps.tsv
+# awk -f thousands.awk -f profile.awk -v form=profile|budget|plot -v work=DIR DIR/steps.tsv
 #
 # A step's figures are differences between the scrapes after it and before it. Node 0 is the one
 # that is asked, the coordinator of every request.
@@ -85,14 +85,6 @@ function peers_mean_ms(step, name,   sum, count) {
     sum = delta[step, name "_sum", 1] + delta[step, name "_sum", 2]
     count = delta[step, name "_count", 1] + delta[step, name "_count", 2]
     return count > 0 ? sum / count * 1e3 : 0
-}
-function thousands(value,   text, out) {
-    text = sprintf("%.0f", value)
-    while (length(text) > 3) {
-        out = "," substr(text, length(text) - 2) out
-        text = substr(text, 1, length(text) - 3)
-    }
-    return text out
 }
 
 # Going on from one step to the next, throughput over p99 grows exactly while throughput grows
