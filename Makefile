@@ -15,6 +15,8 @@ SMALL ?=
 # make bench: rounds, and seconds a measurement.
 ROUNDS ?= 3
 POINT_S ?= 8
+# make profile: seconds a step.
+STEP_S ?= 6
 # make chaos: runs of each fault, any value for the short form, and clusters at a time.
 RUNS ?= 1
 SHORT ?=
@@ -27,7 +29,7 @@ SIM := $(CORE) run --quiet --release --locked -p starling-sim --bin starling-sim
 BUILT := $(or $(CARGO_TARGET_DIR),target)/release
 NEXTEST := nextest run --locked --config-file .ci/nextest.toml
 
-.PHONY: help run test dashboards drills verify format-check lint docs diagrams audit sim chaos bench fuzz fmt clean
+.PHONY: help run test dashboards drills verify format-check lint docs diagrams audit sim chaos bench profile fuzz fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -109,6 +111,9 @@ chaos: ## break five real processes in every way, RUNS (1) times each; SHORT=1 f
 
 bench: ## measure beside a bare server, Redis and RocksDB, ROUNDS (3) rounds; see docs/performance.md
 	@BENCH_ROUNDS=$(ROUNDS) BENCH_SECONDS=$(POINT_S) .ci/bench
+
+profile: ## load a cluster step by step and write docs/performance-profile.md with plots (6 minutes)
+	@PROFILE_SECONDS=$(STEP_S) .ci/profile
 
 fuzz: ## the types' property tests on CASES (100000) new random histories each; not coverage-guided
 	@.ci/setup build test

@@ -1,4 +1,5 @@
-# Makes the tables of `make bench`: awk -f bench-report.awk -v form=markdown|json WHERE RAW CORE
+# Makes the tables of `make bench`:
+# awk -f thousands.awk -f bench-report.awk -v form=markdown|json WHERE RAW CORE
 #
 # A figure is the median of the rounds, beside the lowest and the highest. A ratio is taken within
 # each round, between measurements made minutes apart at most, and is the median of those.
@@ -65,14 +66,6 @@ function times(other, point,   r, same) {
     return sprintf("%.2f", median())
 }
 
-function thousands(value,   text, out) {
-    text = sprintf("%.0f", value)
-    while (length(text) > 3) {
-        out = "," substr(text, length(text) - 2) out
-        text = substr(text, 1, length(text) - 3)
-    }
-    return text out
-}
 function ms(values, point,   r) {
     for (r in rounds) if (values[r, point] == "-") return "–"
     return sprintf("%.2f", over_rounds(values, point))

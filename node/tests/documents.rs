@@ -30,6 +30,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("docs/pbs.md", "starling-sim pbs", "another crate's program, with files of the reader's own"),
     ("docs/performance.md", "make bench", "minutes, on a machine that does nothing else"),
     ("docs/performance.md", "cargo build --release", "a build, a server and a profiler"),
+    ("docs/performance-profile.md", "make profile", "minutes, on a machine that does nothing else"),
     ("docs/planning.md", "starling-sim plan", "another crate's program, and minutes"),
     ("docs/scenarios.md", "starling-sim run", "another crate's program; its tests run the file"),
     ("docs/simulation.md", "make sim", "minutes to hours; CI runs it with 50 seeds"),
