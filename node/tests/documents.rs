@@ -21,6 +21,7 @@ const BLOCK_MAX_S: &str = "20";
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("README.md", "make run", "a server, and the build before it"),
     ("README.md", "prometheus --config", "a server; the test prometheus.rs starts one"),
+    ("README.md", "cargo run --release -p starling-sim", "a build; sim/tests run the file"),
     ("docs/chaos.md", "make chaos  ", "takes minutes to hours; CI runs its short form"),
     ("docs/chaos.md", "target/release/starling-chaos all --runs 10", "39 minutes"),
     ("docs/chaos.md", "target/release/starling-chaos all --runs 3", "minutes"),
