@@ -2,8 +2,11 @@
 //! made small.
 
 use starling_node::config::Mutant;
-use starling_sim::report::{Told, page};
-use starling_sim::scenario::{Ran, Scenario, parse, read, run_setup, run_setup_quietly};
+use starling_node::config::Quorum;
+use starling_sim::report::{Told, judge, page};
+use starling_sim::scenario::{
+    Bucket, Latencies, Ran, Scenario, parse, read, run_setup, run_setup_quietly,
+};
 use starling_sim::shrink::{KeepsPromises, shrink};
 use starling_sim::verdict::{Params, run_alone};
 use std::path::PathBuf;
@@ -158,7 +161,7 @@ fn a_wrong_file_is_wrong_usage() {
 fn a_page_needs_no_network_and_escapes_what_it_is_told() {
     let short = shipped().remove(0).1.shortened(10);
     let ran = run(&short, None);
-    let told = Told { name: "<b>&", about: "\"</style><script>", shape: &[] };
+    let told = Told { name: "<b>&", about: "\"</style><script>", shape: &[], model: None };
     let html = page(&told, &ran.verdict, &ran.observed);
     assert!(html.contains("&lt;b&gt;&amp;") && !html.contains("<script"), "escaped");
     for fetched in ["http://", "https://", "src=", "href=", "@import", "url(h"] {
@@ -167,6 +170,35 @@ fn a_page_needs_no_network_and_escapes_what_it_is_told() {
     for part in ["prefers-color-scheme: dark", "Hints owed", "every promise was kept", "<svg"] {
         assert!(html.contains(part), "{part} is not in the page");
     }
+}
+
+#[test]
+fn where_nothing_breaks_reads_are_as_stale_as_predicted() {
+    let mut calm = shipped().remove(0).1.shortened(20);
+    calm.faults.clear();
+    // Far apart, few objects, and one replica is enough: or hardly a read is stale.
+    calm.bucket = Some(Bucket { r: Quorum::One, w: Quorum::One, ..Bucket::default() });
+    calm.network = Some(Latencies { between_ms: 40.0, ..Latencies::default() });
+    let workload = calm.workload.as_mut().expect("it says what clients do");
+    (workload.keys, workload.ops_per_second) = (2, 300.0);
+    let ran = run(&calm, None);
+    let (reads, _) = judge(&ran.observed.history);
+    let model = calm.model().expect("it says what the cluster is");
+    let predicted = model.older(&reads, 100.0);
+    let older = |age_ms: f64| {
+        let older = reads.iter().filter(|read| read.age_ms > age_ms).count();
+        100.0 * older as f64 / reads.len() as f64
+    };
+    assert!(older(0.1) > 5.0, "too little to compare: {} %", older(0.1));
+    for (age_ms, share) in predicted {
+        let apart = (share - older(age_ms)).abs();
+        // Of some two thousand reads, a third of them stale; one that sees the youngest write is
+        // taken to see all, so the model says a little too little.
+        assert!(apart < 4.0, "{age_ms} ms: predicted {share} %, measured {} %", older(age_ms));
+    }
+    let told = Told { name: "calm", about: "", shape: &[], model: calm.model() };
+    let html = page(&told, &ran.verdict, &ran.observed);
+    assert!(html.contains("predicted for all if nothing broke"));
 }
 
 #[test]

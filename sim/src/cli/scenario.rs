@@ -59,7 +59,7 @@ fn run_seed(args: &Run, params: &Params) -> io::Result<bool> {
             let ran = run_setup(Setup::of_seed(params.clone()), sink);
             let name = format!("seed {}", params.seed);
             let about = "Cluster, network, settings, workload and faults drawn from the seed.";
-            write_files(args, &Told { name: &name, about, shape: &[] }, &ran)?;
+            write_files(args, &Told { name: &name, about, shape: &[], model: None }, &ran)?;
             ran.verdict
         }
     };
@@ -80,7 +80,13 @@ fn run_file(args: &Run, file: &Path) -> io::Result<bool> {
     let mut ran = run_setup(scenario.setup(mutant), sink);
     ran.verdict.command = command(file, mutant);
     let shape = scenario.sentences();
-    write_files(args, &Told { name: &scenario.name, about: &scenario.about, shape: &shape }, &ran)?;
+    let told = Told {
+        name: &scenario.name,
+        about: &scenario.about,
+        shape: &shape,
+        model: scenario.model(),
+    };
+    write_files(args, &told, &ran)?;
     let verdict = &ran.verdict;
     if args.json {
         println!("{}", serde_json::to_string_pretty(verdict)?);

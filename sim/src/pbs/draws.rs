@@ -27,6 +27,10 @@ impl Draws {
         if from == to {
             return 0;
         }
+        if let Some(means) = shape.means_us.get(from) {
+            let key = self.key(leg as u8, from, to, nth);
+            return means[to] / 2 + key % (means[to] + 1);
+        }
         let base_us = shape.latency(leg).draw_us(self.key(leg as u8, from, to, nth));
         let across = shape.cross.as_ref().filter(|_| shape.zone(from) != shape.zone(to));
         let across = across.map(|more| more.draw_us(self.key(8 + leg as u8, from, to, nth)));

@@ -1,8 +1,8 @@
 //! How long something takes, as a distribution: given by name and numbers, or by a file of samples.
 
 use crate::random::split_mix;
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal, weighted::WeightedIndex};
 use std::path::Path;
 use std::str::FromStr;
@@ -27,6 +27,7 @@ pub struct Latency {
 #[derive(Clone, Debug)]
 enum Shape {
     Const(u64),
+    Uniform(u64, u64),
     Exp(Exp<f64>),
     LogNormal(LogNormal<f64>),
     Samples(Arc<(Vec<f64>, WeightedIndex<f64>)>),
@@ -38,6 +39,7 @@ impl Latency {
         let mut rng = SmallRng::seed_from_u64(key);
         let ms = match &self.shape {
             Shape::Const(us) => return *us,
+            Shape::Uniform(least, most) => return rng.random_range(*least..=*most),
             Shape::Exp(exp) => exp.sample(&mut rng),
             Shape::LogNormal(normal) => normal.sample(&mut rng),
             Shape::Samples(samples) => samples.0[samples.1.sample(&mut rng)],
@@ -90,6 +92,14 @@ impl FromStr for Latency {
         };
         let shape = match text.split_once(':') {
             Some(("const", value)) => Shape::Const(to_us(ms(value)?)),
+            Some(("uniform", both)) => {
+                let parts = both.split_once(',').ok_or("expected uniform:LEAST,MOST")?;
+                let (least, most) = (to_us(ms(parts.0)?), to_us(ms(parts.1)?));
+                if most < least {
+                    return Err(format!("{text}: expected LEAST <= MOST"));
+                }
+                Shape::Uniform(least, most)
+            }
             Some(("exp", mean)) => match ms(mean)? {
                 0.0 => Shape::Const(0),
                 mean => Shape::Exp(Exp::new(1.0 / mean).map_err(|e| e.to_string())?),
@@ -106,8 +116,8 @@ impl FromStr for Latency {
             _ if Path::new(text).exists() => Latency::of_file(text)?,
             _ => {
                 return Err(format!(
-                    "{text:?} is neither exp:MEAN_MS, lognormal:MEDIAN_MS,P99_MS, const:MS nor \
-                     a file of MS or MS,COUNT a line"
+                    "{text:?} is neither exp:MEAN_MS, lognormal:MEDIAN_MS,P99_MS, \
+                     uniform:LEAST_MS,MOST_MS, const:MS nor a file of MS or MS,COUNT a line"
                 ));
             }
         };
@@ -159,7 +169,16 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_what_was_expected() {
-        for bad in ["", "exp", "exp:-1", "exp:x", "lognormal:3", "lognormal:5,2", "nowhere.csv"] {
+        for bad in [
+            "",
+            "exp",
+            "exp:-1",
+            "exp:x",
+            "lognormal:3",
+            "lognormal:5,2",
+            "uniform:2,1",
+            "nowhere.csv",
+        ] {
             assert!(bad.parse::<Latency>().is_err(), "{bad}");
         }
         assert!("fast".parse::<Latency>().unwrap_err().contains("lognormal:MEDIAN_MS"));

@@ -59,8 +59,8 @@ pub struct Pbs {
     /// Zones that they are spread over; more than one needs --cross-latency
     #[arg(long, default_value_t = 1)]
     zones: usize,
-    /// Every message: exp:MEAN_MS, lognormal:MEDIAN_MS,P99_MS, const:MS, or a file of MS or
-    /// MS,COUNT a line
+    /// Every message: exp:MEAN_MS, lognormal:MEDIAN_MS,P99_MS, uniform:LEAST_MS,MOST_MS, const:MS,
+    /// or a file of MS or MS,COUNT a line
     #[arg(long, default_value = "exp:1")]
     latency: Latency,
     /// Writes on their way to replicas (W of WARS) instead
@@ -170,6 +170,7 @@ impl Pbs {
             hedge_us: self.hedge_ms * 1_000,
             legs: [write, ack, read.clone(), read],
             cross: self.cross_latency.clone(),
+            means_us: Vec::new(),
             sync: self.sync.clone(),
             lists: Shape::lists(nodes, self.zones, self.n),
         })

@@ -52,6 +52,9 @@ pub struct Shape {
     pub legs: [Latency; 4],
     /// Added between zones.
     pub cross: Option<Latency>,
+    /// Where not empty, in place of `legs` and `cross`: the mean of every message by (from, to),
+    /// µs. Each is drawn between half of it and one and a half.
+    pub means_us: Vec<Vec<u64>>,
     /// From applying a write until it is on disk.
     pub sync: Latency,
     /// For each key, all nodes in the order of preference.
@@ -93,6 +96,7 @@ impl Shape {
             hedge_us: 100_000,
             legs: [quick.clone(), quick.clone(), quick.clone(), quick.clone()],
             cross: None,
+            means_us: Vec::new(),
             sync: quick,
             lists: Shape::lists(nodes, 1, n),
         })
@@ -140,9 +144,14 @@ impl Shape {
 
     /// The order of preference of each key, from the placement that nodes use.
     pub fn lists(nodes: usize, zones: usize, n: usize) -> Vec<Vec<usize>> {
-        let layout = Layout::first(Self::members(nodes, zones));
+        Self::lists_of(Self::members(nodes, zones), n)
+    }
+
+    /// The same among these members, in their order.
+    pub fn lists_of(members: Vec<LayoutMember>, n: usize) -> Vec<Vec<usize>> {
         let places: BTreeMap<NodeId, usize> =
-            (0..nodes).map(|node| (Self::id(node), node)).collect();
+            members.iter().enumerate().map(|(place, member)| (member.id, place)).collect();
+        let layout = Layout::first(members);
         let list = |key: usize| {
             let list = layout.preference(partition_of(&Self::object(key)), n as u8);
             list.nodes.iter().map(|id| places[id]).collect()

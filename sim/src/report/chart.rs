@@ -164,10 +164,11 @@ impl Chart<'_> {
 }
 
 /// A curve of shares, in per cent, over a logarithmic axis.
-pub fn curve(title: &str, across: &str, x: Scale, what: &str, y: Scale, line: &Line) -> Markup {
+pub fn curve(title: &str, across: &str, x: Scale, what: &str, y: Scale, lines: &[Line]) -> Markup {
     let bottom = TOP + HEIGHT;
     let x_of = |value: f64| LEFT + x.place(value) * (RIGHT - LEFT);
     html! {
+        @if lines.len() > 1 { (legend(lines)) }
         svg viewBox=(view_box(bottom + BELOW)) role="img" aria-label=(title) {
             (upright(y, what))
             @for tick in x.ticks(8) {
@@ -175,7 +176,10 @@ pub fn curve(title: &str, across: &str, x: Scale, what: &str, y: Scale, line: &L
                 text.tick x=(x_of(tick)) y=(bottom + 16.0) text-anchor="middle" { (number(tick)) }
             }
             text.axis x=((LEFT + RIGHT) / 2.0) y=(bottom + 34.0) text-anchor="middle" { (across) }
-            path.line.l0 d=(path(line, true, x_of, |value| y_of(y, value))) {}
+            @for (place, line) in lines.iter().enumerate() {
+                path class=(format!("line l{}", place % LOOKS))
+                    d=(path(line, true, x_of, |value| y_of(y, value))) {}
+            }
             rect.frame x=(LEFT) y=(TOP) width=(RIGHT - LEFT) height=(HEIGHT) {}
         }
     }

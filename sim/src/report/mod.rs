@@ -5,10 +5,12 @@ mod figures;
 mod lanes;
 mod ops;
 mod page;
+mod predicted;
 mod promises;
 mod sides;
 mod staleness;
 
 pub use figures::{Bytes, Figures, Percentiles, SideFigures};
 pub use page::{Told, page};
-pub use staleness::Staleness;
+pub use predicted::Model;
+pub use staleness::{Judged, Staleness, judge};

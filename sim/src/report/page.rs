@@ -3,8 +3,10 @@
 use super::chart::{Chart, Line, Scale, Time, curve, number};
 use super::figures::{Figures, percentiles};
 use super::ops::{self, Op, availability};
+use super::predicted::Model;
 use super::promises::PROMISES;
-use super::{lanes, sides, staleness};
+use super::staleness::{self, Judged};
+use super::{lanes, sides};
 use crate::verdict::Verdict;
 use crate::world::observe::Observed;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -27,6 +29,8 @@ pub struct Told<'a> {
     pub about: &'a str,
     /// What the cluster and the clients were, a sentence each.
     pub shape: &'a [String],
+    /// What the model of staleness takes of them, where it can.
+    pub model: Option<Model>,
 }
 
 /// When faults were active, seconds since they began, overlapping ones joined.
@@ -68,7 +72,7 @@ pub fn page(told: &Told<'_>, verdict: &Verdict, observed: &Observed) -> String {
                 (summary(verdict))
                 (tiles(&figures))
                 pre { (verdict.command) }
-                @if !observed.nodes.is_empty() { (pictures(observed, &figures)) }
+                @if !observed.nodes.is_empty() { (pictures(told, observed, &figures)) }
                 (checks(verdict))
                 (numbers(&figures))
                 (counts(verdict))
@@ -107,7 +111,7 @@ fn tiles(figures: &Figures) -> Markup {
     }
 }
 
-fn pictures(observed: &Observed, figures: &Figures) -> Markup {
+fn pictures(told: &Told<'_>, observed: &Observed, figures: &Figures) -> Markup {
     let time = Time { to_s: (observed.rest_us - observed.from_us) as f64 / 1e6 };
     let asked_s = number((observed.until_us - observed.from_us) as f64 / 1e6);
     html! {
@@ -123,7 +127,7 @@ fn pictures(observed: &Observed, figures: &Figures) -> Markup {
         h2 { "Hints owed" }
         (hints(observed, time))
         h2 { "How old what reads showed was" }
-        (stale(observed, figures))
+        (stale(observed, figures, told.model.as_ref()))
     }
 }
 
@@ -230,32 +234,61 @@ fn hints(observed: &Observed, time: Time) -> Markup {
     }
 }
 
-fn stale(observed: &Observed, figures: &Figures) -> Markup {
-    let (ages, _) = staleness::measure(&observed.history);
+fn stale(observed: &Observed, figures: &Figures, model: Option<&Model>) -> Markup {
+    let (reads, _) = staleness::judge(&observed.history);
     let told = &figures.staleness;
     let share = |count: u64| 100.0 * count as f64 / told.reads.max(1) as f64;
-    let first = ages.partition_point(|age| *age <= 0.0);
-    // One point where the number of staler reads falls.
-    let mut points = vec![(0.0, Some(share(told.stale)))];
-    for (place, age) in ages.iter().enumerate().skip(first) {
-        points.push((*age, Some(share((ages.len() - place - 1) as u64))));
+    let calm: Vec<Judged<'_>> = reads
+        .iter()
+        .filter(|read| !observed.is_broken(read.record.invoked_us))
+        .map(Judged::clone)
+        .collect();
+    let broken = calm.len() < reads.len();
+    let mut lines = vec![ages("all reads", &reads)];
+    if broken && !calm.is_empty() {
+        lines.push(ages("those begun while no fault was active", &calm));
     }
-    let line = Line { name: "reads".into(), points };
-    let y = Scale::Linear(0.0, share(told.stale).max(0.01) * 1.05);
+    if let Some(model) = model.filter(|_| !reads.is_empty()) {
+        let points = model.older(&reads, told.max_ms);
+        let points = points.into_iter().map(|(age, share)| (age, Some(share))).collect();
+        lines.push(Line { name: "predicted for all if nothing broke".into(), points });
+    }
+    let shares = lines.iter().flat_map(|line| line.points.iter().filter_map(|point| point.1));
+    let y = Scale::Linear(0.0, shares.fold(0.01, f64::max) * 1.05);
     let x = Scale::Log(0.1, 10f64.powf(told.max_ms.max(10.0).log10().ceil()));
     html! {
-        p { (told.stale) " of " (told.reads) " reads missed a write that had been acknowledged \
-            before they began. 99 of 100 reads were at most " (number(told.p99_ms)) " ms old, 999 \
-            of 1,000 " (number(told.p999_ms)) " ms, the oldest " (number(told.max_ms)) " ms." }
+        p { (told.stale) " of " (told.reads) " reads, " (number(share(told.stale))) " %, missed a \
+            write that had been acknowledged before they began. 99 of 100 reads were at most "
+            (number(told.p99_ms)) " ms old, 999 of 1,000 " (number(told.p999_ms)) " ms, the oldest "
+            (number(told.max_ms)) " ms." }
         p.note { "A read's age is the time since the acknowledgement of the oldest write it misses."
+            @if model.is_some() {
+                " Predicted is what the model of probabilistically bounded staleness (PBS) says of \
+                the same reads and writes with the same latencies and quorums, had nothing broken; \
+                starling-sim pbs shows it by itself."
+            }
             @if told.reads_not_judged > 0 {
                 " Of " (told.reads_not_judged) " reads it cannot be told: they found nothing after \
                 a removal."
             } }
-        @if told.stale > 0 {
-            (curve("Reads by age", "age, ms", x, "reads older, %", y, &line))
+        @if told.stale > 0 || lines.len() > 1 {
+            (curve("Reads by age", "age, ms", x, "reads older, %", y, &lines))
         }
     }
+}
+
+/// The share of these reads that are older, by age.
+fn ages(name: &str, reads: &[Judged<'_>]) -> Line {
+    let mut ages: Vec<f64> = reads.iter().map(|read| read.age_ms).collect();
+    ages.sort_by(f64::total_cmp);
+    let share = |count: usize| Some(100.0 * count as f64 / ages.len().max(1) as f64);
+    let first = ages.partition_point(|age| *age <= 0.0);
+    // One point where the number of staler reads falls.
+    let mut points = vec![(0.0, share(ages.len() - first))];
+    for (place, age) in ages.iter().enumerate().skip(first) {
+        points.push((*age, share(ages.len() - place - 1)));
+    }
+    Line { name: name.into(), points }
 }
 
 fn checks(verdict: &Verdict) -> Markup {

@@ -27,34 +27,54 @@ pub struct Staleness {
     pub max_ms: f64,
 }
 
+/// A read and what is known of its age.
+#[derive(Clone)]
+pub struct Judged<'a> {
+    /// The read.
+    pub record: &'a Record,
+    /// Writes of the object that were acknowledged before it began, in that order.
+    pub before: Vec<&'a Record>,
+    /// How stale it was, ms.
+    pub age_ms: f64,
+}
+
 /// How stale each read was, ms, in ascending order; and how many could not be judged.
 pub fn measure(history: &History) -> (Vec<f64>, u64) {
-    type Write<'a> = (u64, &'a CausalContext, bool);
+    let (reads, not_judged) = judge(history);
+    let mut ages: Vec<f64> = reads.into_iter().map(|read| read.age_ms).collect();
+    ages.sort_by(f64::total_cmp);
+    (ages, not_judged)
+}
+
+/// How stale each read was, in the order in which they began; and how many could not be judged.
+pub fn judge(history: &History) -> (Vec<Judged<'_>>, u64) {
+    type Write<'a> = (u64, &'a CausalContext, bool, &'a Record);
     let mut writes: BTreeMap<&ObjectId, Vec<Write<'_>>> = BTreeMap::new();
     for record in &history.records {
         // What its client let only memory hold may be lost, and so never be shown.
         if let (Some(_), Some((said, removal))) = (record.durable_write(), record.said()) {
             let object = writes.entry(&record.intent.object).or_default();
-            object.push((record.done_us, said, removal));
+            object.push((record.done_us, said, removal, record));
         }
     }
     writes.values_mut().for_each(|writes| writes.sort_by_key(|(done_us, ..)| *done_us));
     let mut not_judged = 0;
-    let mut ages = Vec::new();
+    let mut judged = Vec::new();
     for record in &history.records {
         let Some(read) = record.read() else { continue };
         let known = writes.get(&record.intent.object).map_or(&[][..], |writes| writes);
         let before = &known[..known.partition_point(|(done_us, ..)| *done_us < record.invoked_us)];
         let shown = read.object.context();
-        if shown.is_empty() && before.iter().any(|(_, _, removal)| *removal) {
+        if shown.is_empty() && before.iter().any(|(_, _, removal, _)| *removal) {
             not_judged += 1;
             continue;
         }
-        let missed = before.iter().find(|(_, said, _)| !said.is_subset(shown));
-        ages.push(missed.map_or(0.0, |(done_us, ..)| age_ms(record, *done_us)));
+        let missed = before.iter().find(|(_, said, ..)| !said.is_subset(shown));
+        let age_ms = missed.map_or(0.0, |(done_us, ..)| age_ms(record, *done_us));
+        let before = before.iter().map(|(.., write)| *write).collect();
+        judged.push(Judged { record, before, age_ms });
     }
-    ages.sort_by(f64::total_cmp);
-    (ages, not_judged)
+    (judged, not_judged)
 }
 
 fn age_ms(record: &Record, done_us: u64) -> f64 {

@@ -12,14 +12,17 @@ mod words;
 use crate::faults::{Kind, Plan, Scheduled};
 use crate::network::Network;
 use crate::node::Setting;
+use crate::pbs::shape::Shape;
 use crate::random::stream;
+use crate::report::Model;
 use crate::verdict::Params;
 use crate::workload::{Paced, Workload};
 use crate::world::Setup;
 pub use place::{Misfit, parse, read};
 pub use run::{Ran, run_setup, run_setup_quietly};
 use serde::{Deserialize, Serialize};
-use starling_node::config::{BucketProps, Durability, Mutant, Quorum};
+use starling_node::config::{BucketProps, Config, Durability, Mutant, Quorum};
+use starling_node::placement::LayoutMember;
 
 /// Virtual time after healing in which all must be equal: nodes compare their digest trees with
 /// one peer a minute, microseconds.
@@ -238,6 +241,30 @@ impl Scenario {
             start_us: cluster.start_ms * 1_000,
             converge_max_us: CONVERGE_MAX_US,
         }
+    }
+
+    /// What the model of staleness takes of it; nothing where the cluster is drawn.
+    pub fn model(&self) -> Option<Model> {
+        let cluster = self.cluster.as_ref()?;
+        let Bucket { n, r, w, durability, .. } = self.bucket.clone().unwrap_or_default();
+        let member = |(node, zone): (usize, &String)| LayoutMember {
+            id: Shape::id(node),
+            name: Shape::name(node),
+            zone: zone.clone(),
+            capacity: 1,
+        };
+        let members = cluster.zones.iter().enumerate().map(member).collect();
+        let nodes = cluster.zones.len();
+        let shape = Shape {
+            durability,
+            hedge_us: u64::from(Config::new("").hedge_ms) * 1_000,
+            means_us: self.means_us(cluster),
+            // As long as the world's disks take.
+            sync: "uniform:0.1,2".parse().ok()?,
+            lists: Shape::lists_of(members, n.into()),
+            ..Shape::at_once(nodes, n.into()).ok()?
+        };
+        Some(Model { shape, r, w, seed: self.seed })
     }
 
     /// Mean latency by (from, to), microseconds.
