@@ -254,7 +254,7 @@ fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away()
         assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(3)), Reply::Written(_)));
         cluster.pass(5_000);
         assert!(read(&mut cluster, away, tag, 1).present, "{tag}");
-        let hints: u64 = cluster.cores.iter().map(|core| core.hints_pending()).sum();
+        let hints: u64 = cluster.cores.iter().map(starling_node::core::Core::hints_pending).sum();
         assert!(hints > 0, "{tag}: nobody stood in");
         // Only stand-ins reach it.
         cut_from(&mut cluster, &[first, second]);
