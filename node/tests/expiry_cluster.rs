@@ -319,6 +319,56 @@ fn an_extension_in_time_is_kept_however_late_the_others_hear_of_it() {
 }
 
 #[test]
+fn what_was_extended_goes_in_the_end_also_where_only_the_extension_was_heard_of() {
+    for tag in TYPES {
+        let mut cluster = Cluster::with(5, |config| {
+            config.exchange_ms = 1_000;
+            config.expiry_grace_s = GRACE_S;
+        });
+        put(&mut cluster, 0, tag, "old", Some(5));
+        cluster.pass(1_000);
+        let owns = |core: &starling_node::core::Core<_>| {
+            core.audit().unwrap().get(&object(tag, "k")).is_some_and(|audit| audit.owner)
+        };
+        let owners: Vec<usize> = (0..5).filter(|at| owns(&cluster.cores[*at])).collect();
+        let [first, second, extends] = owners[..] else { panic!("{owners:?}") };
+        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
+            let both = |other: usize| [(other, extends), (extends, other)];
+            cluster.cut = others.iter().copied().flat_map(both).collect();
+            cluster.gossip();
+        };
+        cut_from(&mut cluster, &[first, second]);
+        // Others stand in for the two, which forget meanwhile what they had.
+        for other in 0..5 {
+            for owner in [first, second] {
+                cluster.cut.extend([(other, owner), (owner, other)]);
+            }
+        }
+        cluster.gossip();
+        assert!(matches!(touch(&mut cluster, extends, tag, Ttl::For(1_000)), Reply::Written(_)));
+        cluster.pass(7_000 + u64::from(GRACE_S) * 1_000);
+        assert!(!read(&mut cluster, first, tag, 1).present, "{tag}");
+        let others: Vec<usize> = (0..5).filter(|at| *at != extends).collect();
+        cut_from(&mut cluster, &others);
+        cluster.pass(10_000);
+        let result = read(&mut cluster, first, tag, 1);
+        if matches!(tag, TypeTag::Kv | TypeTag::Flag | TypeTag::DwFlag) {
+            assert_eq!((result.present, seen(&result)), (true, 1), "{tag}: {result:?}");
+        }
+        put(&mut cluster, first, tag, "new", Some(500));
+        heal(&mut cluster);
+        for at in 0..5 {
+            assert!(read(&mut cluster, at, tag, 2).present, "{tag} at {at}");
+        }
+        cluster.pass(1_100_000);
+        for at in 0..5 {
+            let result = read(&mut cluster, at, tag, 3);
+            assert_eq!((result.present, seen(&result)), (false, 0), "{tag} at {at}: {result:?}");
+        }
+    }
+}
+
+#[test]
 fn clocks_a_minute_apart_shift_the_instant_by_a_minute_and_a_bucket_at_most() {
     for tag in TYPES {
         let mut cluster = cluster();

@@ -9,6 +9,7 @@ use starling_node::crdt::map::{Change, FieldOp};
 use starling_node::crdt::{
     CounterOp, FlagOp, HllOp, KvOp, MapOp, ObjectOp, Observed, Real, SetOp, TypeTag, ZsetOp,
 };
+use starling_node::metrics::Metric;
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::{Family, Store, Visit};
 use starling_node::wire::api::{Options, Quorum, ReadQuery, Reply, Request};
@@ -297,6 +298,8 @@ fn copies_of_old_messages_that_come_late_bring_nothing_back() {
         assert!(late.len() >= 8, "{tag}: {} messages", late.len());
         cluster.again(late.clone());
         assert_eq!(all_rows(&cluster), [], "{tag}");
+        let refused = cluster.cores.iter_mut().map(|core| core.metrics().get(Metric::StaleDots));
+        assert!(refused.sum::<u64>() > 0, "{tag}");
         // Nor do they touch what has begun anew.
         write(&mut cluster, 2, add(tag, "new"), 3);
         let digests = |cluster: &Cluster| {

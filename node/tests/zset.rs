@@ -184,6 +184,29 @@ fn sums_that_are_not_finite_are_refused_and_merges_stop_at_the_largest() {
 }
 
 #[test]
+fn more_sums_than_a_removal_can_name_are_refused_and_stay() {
+    let mut cluster = Cluster::new(3);
+    let names: Vec<String> = (0..10_001).map(|n| format!("m{n:05}")).collect();
+    for some in names.chunks(1_000) {
+        let scores: Vec<_> = some.iter().map(|name| (name.as_str(), 1.0)).collect();
+        write(&mut cluster, 0, increment(&scores), 3);
+    }
+    let id = object(TypeTag::Zset, KEY);
+    let op = ObjectOp::delete(TypeTag::Zset, Observed::Here);
+    let whole = Request::Write { object: id, op, options: quorum(1, 3) };
+    let reply = cluster.ask(0, whole.clone());
+    let too_many = OpError::TooManyTotals { count: 10_001, limit: 10_000 };
+    assert_eq!(reply, Reply::Failed(Failure::Refused(too_many)));
+    assert_eq!(all(&mut cluster, 0, 3).len(), 1_000, "a page of what is still there");
+    // What the message advises helps.
+    for some in names.chunks(1_000) {
+        let members: Vec<_> = some.iter().map(String::as_str).collect();
+        write(&mut cluster, 1, remove(&members, Observed::Here), 3);
+    }
+    assert_eq!(all(&mut cluster, 0, 3), shown(&[]));
+}
+
+#[test]
 fn pages_by_score_from_replicas_that_differ_have_the_joined_scores_in_order() {
     let mut cluster = Cluster::new(3);
     let names: Vec<String> = (0..40).map(|n| format!("m{n:02}")).collect();

@@ -179,9 +179,27 @@ fn unfair(link: &Link) -> Option<String> {
     (*link != Link::default()).then(|| format!("{link:?}"))
 }
 
-/// A failure by its kind, as it is counted.
-pub fn failure(failure: &Failure) -> &'static str {
-    match failure {
+/// A name for each kind, and the list of all names: a kind that comes is in both or does not
+/// compile.
+macro_rules! kinds {
+    ($(#[$doc:meta])* fn $name:ident($of:ty), $all:ident {
+        $($kind:pat => $text:literal,)+
+    }) => {
+        $(#[$doc])*
+        pub fn $name(of: &$of) -> &'static str {
+            match of {
+                $($kind => $text,)+
+            }
+        }
+
+        /// All of those names.
+        pub const $all: &[&str] = &[$($text),+];
+    };
+}
+
+kinds! {
+    /// A failure by its kind, as it is counted.
+    fn failure(Failure), FAILURES {
         Failure::Unavailable(_) => "failures_unavailable",
         Failure::Unknown(_) => "failures_unknown",
         Failure::BadParameter { .. } => "failures_bad_parameter",
@@ -193,9 +211,9 @@ pub fn failure(failure: &Failure) -> &'static str {
     }
 }
 
-/// A refusal by its kind, as it is counted.
-pub fn refusal(refusal: &Refusal) -> &'static str {
-    match refusal {
+kinds! {
+    /// A refusal by its kind, as it is counted.
+    fn refusal(Refusal), REFUSALS {
         Refusal::Op(_) => "refusals_op",
         Refusal::DiskFull => "refusals_disk_full",
         Refusal::Corrupt(_) => "refusals_corrupt",
@@ -217,9 +235,9 @@ pub fn reply(reply: &Reply) -> String {
     }
 }
 
-/// What a type said against an operation, as it is counted.
-pub fn op_error(error: &OpError) -> &'static str {
-    match error {
+kinds! {
+    /// What a type said against an operation, as it is counted.
+    fn op_error(OpError), OP_ERRORS {
         OpError::CounterOverflow => "op_errors_counter_overflow",
         OpError::TooManySiblings { .. } => "op_errors_too_many_siblings",
         OpError::TooManyDeferred { .. } => "op_errors_too_many_deferred",

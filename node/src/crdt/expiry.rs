@@ -6,7 +6,7 @@
 //!
 //! Where a write replaces the whole value (a register's, a flag's), a setting names the values it
 //! is about, and a value that none is about never expires: no concurrent setting can take it
-//! away. For all other types a setting is about the object, whatever is in it.
+//! away. Whoever has seen a setting has seen the values it names. For all other types a setting is about the object, whatever is in it.
 //!
 //! What has expired is still there until it is collected, so the first write after the instant
 //! clears it in its own delta ([`Object::write`]): old content never gets a new expiry.
@@ -155,6 +155,27 @@ impl Object {
             Object::DwFlag(flag) => Some(flag.0.votes.keys().copied().collect()),
             _ => None,
         }
+    }
+
+    /// The values that a write replaces whole and the dots of no others; nothing of other types. A
+    /// setting travels with the values that it names: a replica that had only the setting would
+    /// replace it without them, and they would never expire where they are.
+    pub(super) fn values_alone(&self) -> Object {
+        let dots = self.values().into_iter().flatten().collect();
+        let mut alone = Object::empty(self.tag());
+        match (&mut alone, self) {
+            (Object::Kv(alone), Object::Kv(kv)) => {
+                (alone.siblings, alone.context) = (kv.siblings.clone(), dots);
+            }
+            (Object::Flag(alone), Object::Flag(flag)) => {
+                (alone.votes, alone.context) = (flag.votes.clone(), dots);
+            }
+            (Object::DwFlag(alone), Object::DwFlag(flag)) => {
+                (alone.0.votes, alone.0.context) = (flag.0.votes.clone(), dots);
+            }
+            _ => {}
+        }
+        alone
     }
 
     /// From when on the object is absent, seconds since the Unix epoch; `None`: never.

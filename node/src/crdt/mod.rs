@@ -142,8 +142,8 @@ pub enum OpError {
     WrongType,
     /// More rows have totals than a removal of everything can name.
     #[error(
-        "{count} rows hold totals, at most {limit} can be removed at once: \
-         remove rows until fewer are left"
+        "{count} rows hold running totals, of at most {limit} everything can be removed at once: \
+         remove them in parts"
     )]
     TooManyTotals {
         /// Rows there are.

@@ -263,9 +263,7 @@ impl Object {
             (Object::Counter(counter), ObjectOp::Touch(TypeTag::Counter)) => {
                 Ok(Object::Counter(counter.write(0, mint.floor(), mint)))
             }
-            (object, ObjectOp::Touch(tag)) if object.tag() == *tag => {
-                Ok(Object::empty(*tag).expiry_part(&CausalContext::new()))
-            }
+            (object, ObjectOp::Touch(tag)) if object.tag() == *tag => Ok(object.values_alone()),
             _ => Err(OpError::WrongType),
         }
     }

@@ -12,6 +12,7 @@ mod kv;
 mod map;
 mod options;
 mod paced;
+mod rude;
 mod rwset;
 mod set;
 mod zset;
@@ -133,6 +134,7 @@ impl Workload {
             35..58 => counter::next(self, client),
             58..61 => map::next(self, client),
             61..92 => set::next(self, client),
+            95 => rude::next(self),
             96 => zset::next(self, client),
             97 => rwset::next(self, client),
             98.. => bounded::next(self, client),
@@ -160,6 +162,7 @@ impl Workload {
         let may = !matches!(record.intent.object.tag, TypeTag::Set | TypeTag::Map)
             && !is_kind(&record.intent.object, "fresh")
             && !is_kind(&record.intent.object, "distinct")
+            && !is_kind(&record.intent.object, "rude")
             && !expires(&record.intent.object)
             && !record.intent.impossible;
         let again = failed && may && client.retried < retries;
