@@ -6,7 +6,8 @@
 //!
 //! Where a write replaces the whole value (a register's, a flag's), a setting names the values it
 //! is about, and a value that none is about never expires: no concurrent setting can take it
-//! away. Whoever has seen a setting has seen the values it names. For all other types a setting is about the object, whatever is in it.
+//! away. Whoever has seen a setting has seen the values it names. For all other types a setting is
+//! about the object, whatever is in it.
 //!
 //! What has expired is still there until it is collected, so the first write after the instant
 //! clears it in its own delta ([`Object::write`]): old content never gets a new expiry.
