@@ -10,6 +10,7 @@ use starling_node::crdt::{
 use starling_node::wire::api::{
     Failure, Options, Quorum, ReadQuery, ReadResult, Reply, Request, Written,
 };
+use starling_node::wire::peer::PeerBody;
 use std::collections::BTreeSet;
 
 const TYPES: [TypeTag; 7] = [
@@ -364,6 +365,48 @@ fn what_was_extended_goes_in_the_end_also_where_only_the_extension_was_heard_of(
         for at in 0..5 {
             let result = read(&mut cluster, at, tag, 3);
             assert_eq!((result.present, seen(&result)), (false, 0), "{tag} at {at}: {result:?}");
+        }
+    }
+}
+
+#[test]
+fn an_extension_of_which_a_stand_in_tells_a_part_first_is_no_new_beginning() {
+    for tag in TYPES.into_iter().filter(|tag| tag.has_rows()) {
+        let mut cluster = Cluster::with(5, |config| config.exchange_ms = 60_000);
+        cluster.gossip();
+        let owner = |cluster: &Cluster, at: usize| {
+            let audit = cluster.cores[at].audit_object(&object(tag, "k")).unwrap();
+            audit.is_some_and(|audit| audit.owner)
+        };
+        put(&mut cluster, 0, tag, "first", Some(10));
+        cluster.pass(1_000);
+        let owners: Vec<usize> = (0..5).filter(|at| owner(&cluster, *at)).collect();
+        let [first, second, away] = owners[..] else { panic!("{owners:?}") };
+        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
+            let both = |other: usize| [(other, away), (away, other)];
+            cluster.cut = others.iter().copied().flat_map(both).collect();
+            cluster.gossip();
+        };
+        let others: Vec<usize> = (0..5).filter(|at| *at != away).collect();
+        cut_from(&mut cluster, &others);
+        put(&mut cluster, first, tag, "handed over", Some(10));
+        // It comes, and the word that it came does not: it stays owed.
+        cluster.lose = |message| matches!(&message.body, PeerBody::HandoffDone { .. });
+        cut_from(&mut cluster, &[first, second]);
+        cluster.pass(1_000);
+        assert!(seen(&read(&mut cluster, away, tag, 1)) >= 2 || tag == TypeTag::Hll, "{tag}");
+        cluster.lose = |_| false;
+        cut_from(&mut cluster, &others);
+        assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(1_000)), Reply::Written(_)));
+        cluster.pass(20_000);
+        assert!(!read(&mut cluster, away, tag, 1).present, "{tag}");
+        cut_from(&mut cluster, &[first, second]);
+        cluster.pass(5_000);
+        heal(&mut cluster);
+        for at in 0..5 {
+            let result = read(&mut cluster, at, tag, 3);
+            assert!(result.present, "{tag} at {at}: {result:?}");
+            assert!(seen(&result) >= 2, "{tag} at {at}: {result:?}");
         }
     }
 }

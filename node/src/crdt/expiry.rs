@@ -48,7 +48,8 @@ pub struct Expiry {
 pub struct Setting {
     /// From when on the object is absent: seconds since the Unix epoch, or [`NEVER`].
     pub at: u64,
-    /// The values of a register or flag that it is about.
+    /// The values of a register or flag that it is about. Of other types the settings that the
+    /// object's life began with, as far as they were seen; none where this is one of them.
     pub of: BTreeSet<Dot>,
 }
 
@@ -98,6 +99,15 @@ impl Expiry {
     /// The dots of the settings in force.
     pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> {
         self.settings.keys().copied()
+    }
+
+    /// The settings that the life of an object began with which settings are about as a whole.
+    fn births(&self) -> BTreeSet<Dot> {
+        let born = |(dot, setting): (&Dot, &Setting)| match setting.of.is_empty() {
+            true => BTreeSet::from([*dot]),
+            false => setting.of.clone(),
+        };
+        self.settings.iter().flat_map(born).collect()
     }
 
     /// The instant of an object that settings are about as a whole.
@@ -209,15 +219,23 @@ impl Object {
         joined.expires_at()
     }
 
-    /// Whether `other` knew every setting in force here and did not begin the object anew: what it
-    /// says of the expiry is then meant for what is here.
+    /// Whether `other` goes on from every setting in force here and did not begin the object anew:
+    /// what it says of the expiry is then meant for what is here. It knows the setting, or one of
+    /// its own goes back to the same beginning: a part of a state need not know what its setting
+    /// replaced.
     pub fn is_extended_by(&self, other: &Object) -> bool {
+        let Some(expiry) = self.expiry() else { return true };
         let cleared = match other {
             Object::Counter(counter) => Some(&counter.cleared),
             collection => collection.rows().map(|rows| &rows.cleared),
         };
         let anew = |dot: Dot| cleared.is_some_and(|cleared| cleared.contains(dot));
-        self.expiry_dots().all(|dot| other.context().contains(dot) && !anew(dot))
+        let whole = self.values().is_none();
+        let births = other.expiry().filter(|_| whole).map(Expiry::births).unwrap_or_default();
+        expiry.settings.iter().all(|(dot, setting)| {
+            let goes_on = births.contains(dot) || !births.is_disjoint(&setting.of);
+            (other.context().contains(*dot) || goes_on) && !anew(*dot)
+        })
     }
 
     /// The delta of one client's write, with what it means for the expiry. `self` is the object as
@@ -256,6 +274,7 @@ impl Object {
         let mut delta = self.delta(&ObjectOp::delete(self.tag(), Observed::Here), mint)?;
         let named: Vec<Dot> = self
             .expiry()
+            .filter(|_| self.values().is_some())
             .into_iter()
             .flat_map(|expiry| expiry.settings.values())
             .flat_map(|setting| setting.of.iter().copied())
@@ -289,7 +308,11 @@ impl Object {
         }
         let held = self.expiry().cloned().unwrap_or_default();
         let row_free = self.rows().is_none();
-        let of: BTreeSet<Dot> = self.values().unwrap_or_default().into_iter().collect();
+        let of: BTreeSet<Dot> = match self.values() {
+            Some(values) => values.into_iter().collect(),
+            None if creates => BTreeSet::new(),
+            None => held.births(),
+        };
         let Some((expiry, context)) = delta.expiry_mut() else { return Ok(delta) };
         match at {
             Some(at) => {
