@@ -79,6 +79,8 @@ pub struct Core<S> {
     /// A layout waiting to be on disk, and who asked for it.
     forming: Option<(Lsn, Option<RequestId>)>,
     offer_us: u64,
+    /// Rounds of offers.
+    offers: u64,
     sync_asked: Lsn,
     halted: bool,
     opened_us: u64,
@@ -121,6 +123,7 @@ impl<S: Store> Core<S> {
             coordinator: Coordinator::new(config, seed),
             forming: None,
             offer_us: now.mono_us,
+            offers: 0,
             sync_asked: Lsn(0),
             halted: false,
             opened_us: now.mono_us,
@@ -439,13 +442,7 @@ impl<S: Store> Core<S> {
     }
 
     fn has_strangers(&self) -> bool {
-        self.view.layout.is_some() && self.strangers().next().is_some()
-    }
-
-    /// Members that are alive and work without a layout.
-    fn strangers(&self) -> impl Iterator<Item = NodeId> {
-        let none = |m: &&Member| m.alive && m.layout == LayoutId::NONE && m.id != self.view.me;
-        self.view.members.iter().filter(none).map(|member| member.id)
+        self.view.layout.is_some() && self.view.strangers().next().is_some()
     }
 
     fn offer_layout(&mut self, now: Time, out: &mut Outbox) {
@@ -454,7 +451,8 @@ impl<S: Store> Core<S> {
         }
         let Some(layout) = self.view.layout.clone() else { return };
         self.offer_us = now.mono_us + OFFER_US;
-        for node in self.strangers() {
+        self.offers += 1;
+        for node in self.view.told_in(self.offers) {
             self.send(node, PeerBody::LayoutIs(Some(Box::new(Layout::clone(&layout)))), out);
         }
     }

@@ -50,8 +50,8 @@ enum What {
 
 #[derive(Args, Clone)]
 struct Shape {
-    /// Nodes of the cluster, 3 to 300
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=300))]
+    /// Nodes of the cluster, 3 to 1,000
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(3..=1_000))]
     nodes: u16,
     /// How long faults and clients last, virtual seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -153,14 +153,20 @@ pub struct Gossip {
     wire: SharedWire,
     now_us: u64,
     seeds: Vec<String>,
+    /// Intervals between heartbeats that a node remembers of each other one.
+    window: usize,
     running: BTreeMap<usize, ChitchatHandle>,
     /// By observer: members it calls alive, and since when chitchat calls them dead, microseconds.
     alive: BTreeMap<usize, BTreeMap<ChitchatId, Option<u64>>>,
 }
 
 impl Gossip {
-    /// Gossip among up to `nodes` nodes, none of which runs yet.
-    pub fn new(nodes: usize) -> Self {
+    /// Gossip among up to `nodes` nodes, none of which runs yet, in a run of about `run_us`
+    /// microseconds.
+    ///
+    /// Nodes remember as many intervals as real ones do, or as there can be in twice that time: in
+    /// large clusters the room for those that never come would be most of a run's memory.
+    pub fn new(nodes: usize, run_us: u64) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -169,7 +175,10 @@ impl Gossip {
         let seeds = (0..nodes).map(|node| address(node).to_string()).collect();
         let wire = SharedWire::default();
         let (running, alive) = (BTreeMap::new(), BTreeMap::new());
-        Gossip { runtime, wire, now_us: 0, seeds, running, alive }
+        let intervals = usize::try_from(2 * run_us / INTERVAL_US).unwrap_or(usize::MAX);
+        let most = FailureDetectorConfig::default().sampling_window_size;
+        let window = intervals.clamp(1, most);
+        Gossip { runtime, wire, now_us: 0, seeds, window, running, alive }
     }
 
     /// Starts a node's gossip. The first round follows at once, the others each
@@ -186,6 +195,7 @@ impl Gossip {
             listen_addr: address(node),
             seed_nodes: self.seeds.clone(),
             failure_detector_config: FailureDetectorConfig {
+                sampling_window_size: self.window,
                 max_interval: interval * 10,
                 initial_interval: interval,
                 dead_node_grace_period: Duration::from_secs(15 * 60),
@@ -360,7 +370,7 @@ mod tests {
     fn lives(seed: u64) -> (u64, Vec<Vec<bool>>) {
         let life = move || {
             crate::random::take_over(seed);
-            let mut gossip = Gossip::new(5);
+            let mut gossip = Gossip::new(5, 70 * INTERVAL_US);
             let mut now_us = 0;
             (0..5).for_each(|node| gossip.start(0, node, &identity(node, 1)));
             let mut views = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Liveness decides whom to ask first and who gets hints. It never decides who owns what.
 
+mod offers;
 mod view;
 
 pub use view::{BUCKETS, View};

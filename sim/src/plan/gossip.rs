@@ -46,7 +46,8 @@ pub fn measure(nodes: usize, seed: u64) -> Result<Cost, String> {
 
 impl Run {
     fn new(nodes: usize) -> Run {
-        let mut gossip = Gossip::new(nodes);
+        let rounds = 2 * u64::from(ROUNDS_MAX) + STEADY_ROUNDS;
+        let mut gossip = Gossip::new(nodes, rounds * INTERVAL_US);
         for node in 0..nodes {
             let (name, zone) = (name(node), format!("z{}", node % 3));
             let identity = Identity { name, zone, generation: 1, layout: LayoutId(1) };

@@ -5,7 +5,7 @@ use crate::faults;
 use crate::workload::Paced;
 
 /// Nodes of a cluster at most.
-const NODES_MAX: usize = 300;
+const NODES_MAX: usize = 1_000;
 
 /// The path of a field, and a sentence on what it may be.
 type Wrong = (String, String);

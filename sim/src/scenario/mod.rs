@@ -64,7 +64,7 @@ pub struct Scenario {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Drawn {
-    /// Nodes of the cluster, 3 to 300.
+    /// Nodes of the cluster, 3 to 1,000.
     pub nodes: usize,
 }
 
@@ -72,7 +72,7 @@ pub struct Drawn {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
-    /// The zone of each node; 3 to 300.
+    /// The zone of each node; 3 to 1,000.
     pub zones: Vec<String>,
     /// How long a process needs to start again before it takes part, ms; 0 to 60,000.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -196,6 +196,7 @@ impl World {
             Node::new(config, zones[node].clone(), stream(seed, &format!("node {node}")))
         };
         let nodes: Vec<Node> = (0..count).map(node).collect();
+        let run_us = 2 * FORM_MAX_US + params.seconds * 1_000_000 + converge_max_us + PAY_MAX_US;
         World {
             places: nodes.iter().enumerate().map(|(place, node)| (node.id(), place)).collect(),
             now_us: 0,
@@ -204,7 +205,7 @@ impl World {
             order: 0,
             events: 0,
             nodes,
-            gossip: Gossip::new(count),
+            gossip: Gossip::new(count, run_us),
             network,
             conditions: Conditions::fair(count),
             faults_from_us: 0,
