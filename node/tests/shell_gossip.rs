@@ -279,7 +279,8 @@ async fn a_replayed_datagram_is_refused_in_this_life_and_in_the_next() {
     assert_eq!(soon(&mut bob).await, None, "bob's session is not known yet");
     let (count, _) = relay.recv_from(&mut buffer).await.expect("bob tells it");
     relay.send_to(&buffer[..count], ada_addr).await.expect("it is sent");
-    assert_eq!(soon(&mut ada).await, None, "ada only learns from it");
+    assert_eq!(soon(&mut ada).await, None, "ada only learns from it, and says it again");
+    relay.recv_from(&mut buffer).await.expect("it comes, and goes no further");
     ada.send(relay_addr, hello("second")).await.expect("it is sent");
     let (count, _) = relay.recv_from(&mut buffer).await.expect("it comes");
     for _ in 0..3 {
@@ -294,12 +295,29 @@ async fn a_replayed_datagram_is_refused_in_this_life_and_in_the_next() {
 }
 
 #[tokio::test]
+async fn what_a_node_just_started_is_told_first_it_hears_without_waiting_for_a_round() {
+    let (mut ada, ada_addr, _) = sealed(&KEY).await;
+    let (mut bob, bob_addr, _) = sealed(&KEY).await;
+    for text in ["first", "second"] {
+        ada.send(bob_addr, hello(text)).await.expect("it is sent");
+    }
+    assert_eq!(soon(&mut bob).await, None, "ada does not know bob's session");
+    assert_eq!(soon(&mut ada).await, None, "ada learns it and says both again");
+    assert_eq!(soon(&mut bob).await, Some(hello("first")));
+    assert_eq!(soon(&mut bob).await, Some(hello("second")));
+    assert_eq!(soon(&mut bob).await, None, "and once only");
+    bob.send(ada_addr, hello("answer")).await.expect("it is sent");
+    assert_eq!(soon(&mut ada).await, Some(hello("answer")), "bob has learned ada's by that");
+}
+
+#[tokio::test]
 async fn a_message_as_long_as_a_datagram_arrives_despite_its_seal() {
     let (mut ada, ada_addr, _) = sealed(&KEY).await;
     let (mut bob, bob_addr, _) = sealed(&KEY).await;
     ada.send(bob_addr, hello("first")).await.expect("it is sent");
     assert_eq!(soon(&mut bob).await, None);
     assert_eq!(soon(&mut ada).await, None);
+    assert_eq!(soon(&mut bob).await, Some(hello("first")));
     let long = "x".repeat(65_400);
     ada.send(bob_addr, hello(&long)).await.expect("it is sent");
     let (from, message) = timeout(PATIENCE, bob.recv()).await.expect("it comes").expect("it works");

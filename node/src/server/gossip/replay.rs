@@ -3,7 +3,7 @@
 //! No clock is asked, so nodes whose clocks differ still hear each other. Each start draws a
 //! session number. A datagram names its sender's session, a counter that grows with each, and
 //! the receiver's session as the sender knows it; who gets that wrong is told the right one in a
-//! sealed answer and sends again a round later. Within a session a window over the last 128
+//! sealed answer and sends once more. Within a session a window over the last 128
 //! counters sorts out what was seen.
 
 use std::collections::BTreeMap;

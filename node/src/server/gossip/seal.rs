@@ -2,8 +2,8 @@
 //!
 //! `version | key id | nonce, 24 bytes | XChaCha20-Poly1305 of the envelope`; version, key id and
 //! the cluster's name are authenticated with it. Anything else is counted and has no effect but
-//! one small sealed answer to a node that does not know this start of ours yet. A message that
-//! leaves no room for the seal travels as two datagrams.
+//! one small sealed answer to a node that does not know this start of ours yet, which says it again
+//! at once. A message that leaves no room for the seal travels as two datagrams.
 
 use super::replay::{Replay, Session};
 use crate::wire::codec;
@@ -13,7 +13,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +29,8 @@ const HEADER_BYTES: usize = 2 + NONCE_BYTES;
 const BODY_MAX: usize = DATAGRAM_MAX - 200;
 /// First halves kept while their second is on its way.
 const HALVES_MAX: usize = 64;
+/// Messages kept to be said again: those of a round or two.
+const KEPT_MAX: usize = 16;
 /// Failures of the socket in a row before it counts as broken.
 const FAILURES_MAX: u32 = 100;
 
@@ -115,6 +117,7 @@ impl Transport for Sealed {
             associated,
             replay: Replay::new(Session::draw()),
             halves: BTreeMap::new(),
+            kept: VecDeque::new(),
         }))
     }
 }
@@ -127,20 +130,20 @@ struct SealedSocket {
     replay: Replay,
     /// By session: a message's number, and its first half.
     halves: BTreeMap<Session, (u64, Vec<u8>)>,
+    /// What was sent last, to where and to whom: said again to who is there in fact.
+    kept: VecDeque<(SocketAddr, Session, Vec<u8>)>,
 }
 
 #[async_trait]
 impl Socket for SealedSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        let mut bytes = message.serialize_to_vec();
+        let bytes = message.serialize_to_vec();
         let session = self.replay.session_at(to);
-        if bytes.len() <= BODY_MAX {
-            return self.send_body(to, session, Body::Whole(bytes)).await;
+        if self.kept.len() >= KEPT_MAX {
+            self.kept.pop_front();
         }
-        let second = bytes.split_off(bytes.len() / 2);
-        let number = self.replay.count();
-        self.send_body(to, session, Body::First(number, bytes)).await?;
-        self.send_body(to, session, Body::Second(number, second)).await
+        self.kept.push_back((to, session, bytes.clone()));
+        self.say(to, session, bytes).await
     }
 
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
@@ -163,6 +166,7 @@ impl Socket for SealedSocket {
             }
             if let Body::Moved(addr) = envelope.body {
                 self.replay.learn(addr, envelope.from);
+                self.say_again(addr, envelope.from).await?;
                 continue;
             }
             self.replay.learn(from, envelope.from);
@@ -176,6 +180,32 @@ impl Socket for SealedSocket {
 }
 
 impl SealedSocket {
+    async fn say(
+        &mut self,
+        addr: SocketAddr,
+        to: Session,
+        mut bytes: Vec<u8>,
+    ) -> anyhow::Result<()> {
+        if bytes.len() <= BODY_MAX {
+            return self.send_body(addr, to, Body::Whole(bytes)).await;
+        }
+        let second = bytes.split_off(bytes.len() / 2);
+        let number = self.replay.count();
+        self.send_body(addr, to, Body::First(number, bytes)).await?;
+        self.send_body(addr, to, Body::Second(number, second)).await
+    }
+
+    /// Says once more what was meant for an earlier start of the node there, or for any.
+    async fn say_again(&mut self, addr: SocketAddr, to: Session) -> anyhow::Result<()> {
+        let meant = |(at, session, _): &(SocketAddr, Session, _)| *at == addr && *session != to;
+        let (again, rest) = self.kept.drain(..).partition::<Vec<_>, _>(meant);
+        self.kept = rest.into();
+        for (_, _, bytes) in again {
+            self.say(addr, to, bytes).await?;
+        }
+        Ok(())
+    }
+
     async fn send_body(&mut self, addr: SocketAddr, to: Session, body: Body) -> anyhow::Result<()> {
         let (from, counter) = (self.replay.own, self.replay.count());
         let plain = codec::encode(&Envelope { from, to, counter, sent_to: addr, body });
