@@ -347,11 +347,12 @@ impl<S: Store> Core<S> {
         for (bucket, props) in std::mem::take(&mut self.replica.effects.buckets) {
             let before = self.view.n_of(&bucket);
             self.view.set_bucket(bucket.clone(), props);
+            let gained = self.view.n_of(&bucket);
             let rebuild = |replica: &mut Replica<S>, view: &View| {
-                replica.unsettle_all(view)?;
+                replica.regroup(view, gained)?;
                 replica.rebuild_trees(view)
             };
-            if self.view.n_of(&bucket) != before
+            if gained != before
                 && let Err(error) = rebuild(&mut self.replica, &self.view)
             {
                 self.replica.effects.halt = Some(error.to_string());

@@ -335,6 +335,20 @@ fn a_husk_hides_what_was_seen_and_nothing_else() {
 }
 
 #[test]
+fn a_husk_says_when_the_last_value_went_whatever_was_said_of_earlier_ones() {
+    for tag in TYPES.into_iter().filter(|tag| replaces(*tag)) {
+        let mut replica = Replica::new(tag, 0);
+        replica.write(&op_of(tag, 0), Some(10), false);
+        let mut other = Replica { at: 1, ..replica.clone() };
+        let kept = other.write(&ObjectOp::Touch(tag), Some(NEVER), false);
+        replica.write(&op_of(tag, 1), Some(20), false);
+        replica.state.join(&kept).unwrap();
+        assert_eq!(replica.state.expires_at(), Some(20), "{tag}");
+        assert_eq!(replica.state.husk().expires_at(), Some(20), "{tag}");
+    }
+}
+
+#[test]
 fn an_instant_is_a_whole_second_and_never_early() {
     assert_eq!(instant_after(10_000, 5), 15);
     assert_eq!(instant_after(10_001, 5), 16);

@@ -4,7 +4,8 @@
 mod cluster_support;
 
 use cluster_support::{Cluster, object};
-use starling_node::config::Config;
+use starling_node::config::{BucketProps, Config};
+use starling_node::core::Core;
 use starling_node::crdt::map::{Change, FieldOp};
 use starling_node::crdt::{
     CounterOp, FlagOp, HllOp, KvOp, MapOp, ObjectOp, Observed, Real, SetOp, TypeTag, ZsetOp,
@@ -274,6 +275,38 @@ fn a_disk_put_back_to_a_time_before_the_removal_brings_nothing_back() {
         settle(&mut cluster);
         settle(&mut cluster);
         assert_eq!(all_rows(&cluster), [], "{tag}");
+    }
+}
+
+fn put_bucket(cluster: &mut Cluster, n: u8) {
+    let props = BucketProps { n, ..BucketProps::default() };
+    let reply = cluster.ask(0, Request::PutBucket { bucket: "another".into(), props });
+    assert!(matches!(reply, Reply::Bucket(_)), "{reply:?}");
+}
+
+#[test]
+fn nor_does_it_when_a_bucket_changed_its_number_of_replicas_meanwhile() {
+    for tag in TYPES {
+        let mut cluster = Cluster::with(4, settings);
+        write(&mut cluster, 0, add(tag, "old"), 3);
+        put_bucket(&mut cluster, 4);
+        let object = object(tag, "k");
+        let owns = |core: &Core<_>| core.audit_object(&object).unwrap().is_some_and(|a| a.owner);
+        let away = cluster.cores.iter().rposition(owns).expect("it has owners");
+        let backup = cluster.cores[away].store().clone();
+        remove(&mut cluster, 0, tag, 3);
+        settle(&mut cluster);
+        let is_gone = |core: &Core<_>| core.audit_object(&object) == Ok(None);
+        assert!(cluster.cores.iter().all(is_gone), "{tag}");
+        put_bucket(&mut cluster, 2);
+        cluster.restore(away, backup, 9_000, settings);
+        for at in 0..4 {
+            assert!(!is_there(&mut cluster, at, tag, 3), "{tag} at {at}");
+        }
+        cluster.heal();
+        settle(&mut cluster);
+        settle(&mut cluster);
+        assert!(cluster.cores.iter().all(is_gone), "{tag}");
     }
 }
 

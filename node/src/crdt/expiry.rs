@@ -348,6 +348,12 @@ impl Object {
                 if let Some((expiry, context)) = husk.expiry_mut() {
                     *expiry = self.expiry().cloned().unwrap_or_default();
                     *context = self.context().clone();
+                    if let Some(values) = self.values().filter(|values| !values.is_empty()) {
+                        // One about values that are gone, a persist at that, says nothing of when.
+                        let counts =
+                            |setting: &Setting| values.iter().any(|v| setting.of.contains(v));
+                        expiry.settings.retain(|_, setting| counts(setting));
+                    }
                 }
                 if let (Some(husk), Some(rows)) = (husk.rows_mut(), self.rows()) {
                     husk.cleared = rows.context.clone();

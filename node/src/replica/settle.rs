@@ -143,20 +143,29 @@ impl<S: Store> Replica<S> {
         Ok(())
     }
 
-    /// Objects belong to other trees now: nothing is known to be stable in them.
+    /// The objects of a bucket belong to trees of another replication factor now, `gained`. In
+    /// those nothing is known to be stable any more, as that was not said of these objects.
     ///
     /// # Errors
     /// The store could not be written.
-    pub fn unsettle_all(&mut self, view: &View) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        self.settling.stable.keys().for_each(|tree| {
-            batch.delete(Family::Meta, stable_key(*tree));
-        });
-        self.settling.stable.clear();
+    pub fn regroup(&mut self, view: &View, gained: u8) -> Result<(), StoreError> {
+        let factors = factors_of(view);
+        self.settling.factors = factors;
         self.settling.agreed.clear();
         self.settling.open.clear();
         self.settling.at_work.clear();
-        self.settling.factors = factors_of(view);
+        let mut batch = Batch::default();
+        self.settling.stable.retain(|tree, stable| {
+            let stays = tree.1 != gained;
+            match stays {
+                true => {
+                    let row = codec::encode(&(factors, &*stable));
+                    batch.put(Family::Meta, stable_key(*tree), row);
+                }
+                false => batch.delete(Family::Meta, stable_key(*tree)),
+            }
+            stays
+        });
         self.commit(batch).map(drop)
     }
 
