@@ -313,7 +313,12 @@ impl Node {
     /// The dots of the object that it owes to any of `targets`, on disk.
     pub fn owed(&self, object: &ObjectId, targets: &[NodeId]) -> Option<CausalContext> {
         match &self.state {
-            Some(State::Up(core)) => owed_dots(&core.store().as_synced(), object, targets),
+            Some(State::Up(core)) => {
+                // What was handed over is owed no more, also while the disk still says so.
+                let now = owed_dots(core.store(), object, targets)?;
+                let on_disk = owed_dots(&core.store().as_synced(), object, targets)?;
+                Some(now.minus(&now.minus(&on_disk))).filter(|both| !both.is_empty())
+            }
             Some(State::Down(store)) => owed_dots(store, object, targets),
             None => None,
         }

@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 60] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 62] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
@@ -58,6 +58,8 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 60] = [
     (3477, None, "what an owner remembers of removed totals was taken for what clients read"),
     (6190, None, "what is stable was forgotten with any bucket's number of replicas"),
     (10527, None, "a setting of values that were gone hid that the last one had expired"),
+    (11413, None, "a setting of values that were gone hid that the last one had expired"),
+    (13569, None, "a mark just taken off was looked for on a disk that did not have that yet"),
     (67, None, "a bit was flipped on a disk in what had not been written to it yet"),
     (377, None, "that a removal was lost with all disks went unnoticed: its members were not"),
     (940, None, SHORTENED),
