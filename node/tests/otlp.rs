@@ -9,6 +9,14 @@ mod otlp_support;
 use dev_support::{Dev, starling};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use otlp_support::{Collector, Exported};
+use starling_node::cluster::{Member, MembershipView};
+use starling_node::core::Output;
+use starling_node::crdt::{NodeId, ObjectId, TypeTag};
+use starling_node::placement::LayoutId;
+use starling_node::server::peers::{Identity, PeerLimits, Peers};
+use starling_node::server::traces::{self, Queued, Steps, TraceContext, TraceSettings, Traces};
+use starling_node::wire::api::{ReadQuery, RequestId};
+use starling_node::wire::peer::{OpId, PeerBody, PeerMessage, Refusal};
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
@@ -63,7 +71,7 @@ fn assert_is_one_trace(spans: &[Exported], server_span: &str) {
     let server = only(spans, PUT);
     assert_eq!((server.id.as_str(), server.parent.as_str()), (server_span, CALLER));
     assert_eq!((server.node.as_str(), server.kind), ("node0", SpanKind::Server));
-    assert!(!server.failed);
+    assert!(server.why.is_empty());
     for (name, value) in [
         ("http.request.method", "PUT"),
         ("http.route", "/v1/kv/{bucket}/{key}"),
@@ -82,7 +90,7 @@ fn assert_is_one_trace(spans: &[Exported], server_span: &str) {
     assert_eq!(peers, BTreeSet::from(["node1", "node2"]));
     for call in calls {
         assert_eq!((&call.parent, call.kind), (&coordinate.id, SpanKind::Client));
-        assert!(call.node == "node0" && call.began >= coordinate.began && !call.failed);
+        assert!(call.node == "node0" && call.began >= coordinate.began && call.why.is_empty());
         let below: Vec<_> = spans.iter().filter(|span| span.parent == call.id).collect();
         assert_eq!(below.len(), 1, "{below:#?}");
         let replica = below[0];
@@ -93,7 +101,7 @@ fn assert_is_one_trace(spans: &[Exported], server_span: &str) {
         let sync = below[0];
         assert_eq!((sync.name.as_str(), &sync.node), ("sync", &replica.node));
         assert!(sync.began >= replica.ended && sync.ended <= call.ended, "one machine, one clock");
-        assert!(!sync.failed);
+        assert!(sync.why.is_empty());
     }
 }
 
@@ -201,6 +209,57 @@ fn without_a_collector_nothing_but_traces_is_lost_and_it_is_said_once() {
     assert_eq!(of_node0.len(), 1, "{said:#?}");
     dev_support::signal(dev.child.id(), "INT");
     assert!(dev.child.wait().expect("it is a child").success());
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_sent_or_was_refused_is_an_error_in_the_trace() {
+    let collector = Collector::new(0);
+    let address = traces::address(&collector.url).expect("it is a collector");
+    let settings = TraceSettings { address, ratio: 0.0 };
+    let traces = Traces::start(&settings, "ada", "z").expect("it starts");
+    let identity = Identity { cluster: "test".into(), name: "ada".into(), key: None };
+    let peers = Peers::new(identity, PeerLimits::default());
+    let [bob, eve] = ["bob", "eve"].map(NodeId::of_name);
+    let member = Member {
+        id: bob,
+        name: "bob".into(),
+        zone: "z".into(),
+        capacity: 1,
+        peer_addr: "127.0.0.1:1".into(),
+        http_addr: String::new(),
+        generation: 1,
+        alive: true,
+        layout: LayoutId::NONE,
+    };
+    peers.update(&MembershipView::new(vec![member]));
+    let mut steps = Steps::new(traces.clone());
+    let caller = TraceContext { trace: [7; 16], span: [8; 8], flags: 1 };
+    let queued = Queued::new(&traces, Some(caller));
+    let step = steps.takes_request(RequestId(1), queued).expect("it is traced");
+    let object = ObjectId { bucket: "b".into(), tag: TypeTag::Kv, key: b"k".to_vec() };
+    let get = |op| PeerBody::Get {
+        op: OpId(op),
+        object: object.clone(),
+        query: ReadQuery::Whole,
+        digest_only: true,
+    };
+    let message = |op| PeerMessage { layout: LayoutId::NONE, body: get(op) };
+    steps.ends(step, &[Output::Send(bob, message(1)), Output::Send(eve, message(1))]);
+    for to in [bob, eve] {
+        steps.send(&peers, to, message(1));
+    }
+    steps.send(&peers, bob, message(2));
+    let outcome = Err(Refusal::Misdirected);
+    assert!(steps.takes_message(bob, &PeerBody::Got { op: OpId(1), outcome }, None).is_none());
+    steps.replies(RequestId(1));
+    steps.send(&peers, bob, message(1));
+    traces.stop().await;
+    let spans = collector.trace(&"07".repeat(16), 4);
+    assert_eq!(spans.len(), 4, "none for an operation of no trace, or after the reply: {spans:#?}");
+    let calls = named(&spans, "get");
+    let told: BTreeSet<_> =
+        calls.iter().map(|call| (call.attribute("starling.peer"), call.why.as_str())).collect();
+    assert_eq!(told, BTreeSet::from([("bob", "refused"), ("", "not sent")]), "eve is unknown");
 }
 
 #[test]

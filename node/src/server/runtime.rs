@@ -353,9 +353,7 @@ impl<S: Store> Stepper<S> {
                     }
                     Output::Send(to, message) if to == self.id => self.looped.push_back(message),
                     Output::Send(to, message) => {
-                        let peers = &self.shared.peers;
-                        let trace = self.steps.leaves(to, &message.body, peers);
-                        peers.send(to, message, trace);
+                        self.steps.send(&self.shared.peers, to, message);
                     }
                     Output::Sync(lsn) => sync = sync.max(lsn),
                     Output::Layout(layout) => self.layout.set(layout.id()),

@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
 use prost::Message;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +24,8 @@ pub struct Exported {
     /// Empty at the root.
     pub parent: String,
     pub kind: SpanKind,
-    pub failed: bool,
+    /// Why it is an error; empty when it is none.
+    pub why: String,
     /// Unix time, ns.
     pub began: u64,
     pub ended: u64,
@@ -134,7 +135,7 @@ fn decoded(body: &[u8]) -> Vec<Exported> {
                 id: hex(&span.span_id),
                 parent: hex(&span.parent_span_id),
                 kind: span.kind(),
-                failed: span.status.is_some_and(|status| status.code() == StatusCode::Error),
+                why: span.status.map(error).unwrap_or_default(),
                 began: span.start_time_unix_nano,
                 ended: span.end_time_unix_nano,
                 attributes: pairs(Some(span.attributes)),
@@ -143,6 +144,11 @@ fn decoded(body: &[u8]) -> Vec<Exported> {
         }
     }
     spans
+}
+
+fn error(status: Status) -> String {
+    let is_error = status.code() == StatusCode::Error;
+    if is_error { status.message } else { String::new() }
 }
 
 fn pairs(attributes: Option<Vec<KeyValue>>) -> Vec<(String, String)> {

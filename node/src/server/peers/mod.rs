@@ -179,15 +179,17 @@ impl Peers {
     }
 
     /// Queues `message`, of that trace if any, for the peer; drops and counts it when it cannot.
-    pub fn send(&self, to: NodeId, message: PeerMessage, trace: Option<TraceContext>) {
-        if let Some(peer) = self.get(to) {
-            let calls = &peer.counts.calls;
-            calls.sends(&message.body);
-            let envelope = Envelope { trace, message };
-            if !peer.queue.push(envelope.encode(), &peer.counts) {
-                calls.dropped(&envelope.message.body);
-            }
+    /// Whether it waits now.
+    pub fn send(&self, to: NodeId, message: PeerMessage, trace: Option<TraceContext>) -> bool {
+        let Some(peer) = self.get(to) else { return false };
+        let calls = &peer.counts.calls;
+        calls.sends(&message.body);
+        let envelope = Envelope { trace, message };
+        let waits = peer.queue.push(envelope.encode(), &peer.counts);
+        if !waits {
+            calls.dropped(&envelope.message.body);
         }
+        waits
     }
 
     /// Connects to members that are new, follows those that moved, and tries those again at once

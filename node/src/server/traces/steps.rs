@@ -12,7 +12,7 @@ use crate::core::Output;
 use crate::crdt::NodeId;
 use crate::server::peers::Peers;
 use crate::wire::api::RequestId;
-use crate::wire::peer::{OpId, PeerBody};
+use crate::wire::peer::{OpId, PeerBody, PeerMessage};
 use opentelemetry::trace::SpanKind;
 use std::time::Duration;
 
@@ -120,8 +120,20 @@ impl Steps {
         }
     }
 
+    /// Sends a message, with the trace that it belongs to.
+    pub fn send(&mut self, peers: &Peers, to: NodeId, message: PeerMessage) {
+        let trace = self.leaves(to, &message.body, peers);
+        let call = trace.and_then(|_| asks(&message.body));
+        let waits = peers.send(to, message, trace);
+        if let Some((op, _)) = call.filter(|_| !waits)
+            && let Some(mut call) = self.calls.remove(&(to, op))
+        {
+            call.fail("not sent");
+        }
+    }
+
     /// A message is about to leave; the trace it carries.
-    pub fn leaves(&mut self, to: NodeId, body: &PeerBody, peers: &Peers) -> Option<TraceContext> {
+    fn leaves(&mut self, to: NodeId, body: &PeerBody, peers: &Peers) -> Option<TraceContext> {
         if !self.syncs.is_empty()
             && let Some(op) = ends(body)
         {
