@@ -286,6 +286,7 @@ fn a_collector_or_a_ratio_that_cannot_be_is_refused_at_the_start() {
             start(dir.path(), &[&endpoint[..], &["--trace-ratio", "1.5"]].concat()),
             "--trace-ratio: a number from 0 to 1",
         ),
+        (start(dir.path(), &["--trace-ratio", "NaN"]), "--trace-ratio: a number from 0 to 1"),
         (
             variable("OTEL_TRACES_SAMPLER_ARG", "often", &endpoint),
             "OTEL_TRACES_SAMPLER_ARG: a number from 0 to 1",

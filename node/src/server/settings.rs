@@ -314,21 +314,23 @@ impl TraceArgs {
     /// A wrong URL or ratio; the text says where it came from.
     pub fn resolve(self) -> Result<Option<TraceSettings>, SettingsError> {
         let said = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let (flag, variable) = ("--trace-ratio", "OTEL_TRACES_SAMPLER_ARG");
-        let (from, ratio) = match (self.trace_ratio, said(variable)) {
-            (Some(ratio), _) => (flag, ratio),
-            (None, Some(text)) => (variable, text.parse().unwrap_or(f64::NAN)),
-            (None, None) => (flag, TRACE_RATIO),
+        let checked = |from, ratio: f64| match (0.0..=1.0).contains(&ratio) {
+            true => Ok(ratio),
+            false => Err(usage(format!("{from}: a number from 0 to 1 is needed"))),
         };
+        let ratio = self.trace_ratio.map(|ratio| checked("--trace-ratio", ratio)).transpose()?;
         let (flag, variable) = ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT");
         let (origin, endpoint) = match (self.otlp_endpoint, said(variable)) {
             (Some(endpoint), _) => (flag, endpoint),
             (None, Some(endpoint)) => (variable, endpoint),
             (None, None) => return Ok(None),
         };
-        if !(0.0..=1.0).contains(&ratio) {
-            return Err(usage(format!("{from}: a number from 0 to 1 is needed")));
-        }
+        let variable = "OTEL_TRACES_SAMPLER_ARG";
+        let ratio = match (ratio, said(variable)) {
+            (Some(ratio), _) => ratio,
+            (None, Some(text)) => checked(variable, text.parse().unwrap_or(f64::NAN))?,
+            (None, None) => TRACE_RATIO,
+        };
         let address = traces::address(&endpoint);
         let address = address.map_err(|why| usage(format!("{origin}: {why}")))?;
         Ok(Some(TraceSettings { address, ratio }))
