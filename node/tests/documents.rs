@@ -28,6 +28,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("docs/collection.md", "# Writes and removes one object", "a million rounds, and a build"),
     ("docs/monitoring.md", "prometheus --config", "a server; the test prometheus.rs starts one"),
     ("docs/guarantees.md", "make fuzz", "an hour and more"),
+    ("docs/monitoring.md", "starling dev --otlp-endpoint", "a server; otlp.rs starts one so"),
     ("docs/monitoring.md", "make drills", "minutes, with clusters and servers of its own"),
     ("docs/pbs.md", "starling-sim pbs", "another crate's program, with files of the reader's own"),
     ("docs/performance.md", "make bench", "minutes, on a machine that does nothing else"),

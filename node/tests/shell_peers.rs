@@ -104,6 +104,11 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What a frame holds without a trace: a byte that says so, and the message.
+fn untraced(batch: u64) -> (u8, PeerMessage) {
+    (0, note(batch))
+}
+
 /// A frame as the wire has it.
 fn frame(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
@@ -113,7 +118,7 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
 async fn plain_connection(addr: SocketAddr, from: &str, to: &str) -> TcpStream {
     let mut socket = TcpStream::connect(addr).await.expect("it listens");
     let hello = codec::encode(&("test".to_owned(), from.to_owned(), to.to_owned()));
-    socket.write_all(b"STRL\x01\x00").await.expect("it reads");
+    socket.write_all(b"STRL\x02\x00").await.expect("it reads");
     socket.write_all(&frame(&hello)).await.expect("it reads");
     let mut length = [0; 4];
     socket.read_exact(&mut length).await.expect("it answers");
@@ -138,9 +143,9 @@ async fn messages_arrive_whole_in_order_and_from_whom_they_came() {
         let large = PeerMessage { layout: LayoutId(9), body };
         assert!(codec::encode(&large).len() > 6 * 65_535, "it takes several Noise messages");
         for batch in 0..1_000 {
-            ada.peers.send(NodeId::of_name("bob"), &note(batch));
+            ada.peers.send(NodeId::of_name("bob"), note(batch), None);
         }
-        ada.peers.send(NodeId::of_name("bob"), &large);
+        ada.peers.send(NodeId::of_name("bob"), large.clone(), None);
         for batch in 0..1_000 {
             assert_eq!(bob.next().await, (NodeId::of_name("ada"), note(batch)));
         }
@@ -159,7 +164,7 @@ async fn another_secret_or_none_keeps_a_node_out() {
     for (own, other) in [(KEY, OTHER_KEY), (KEY, None), (None, KEY)] {
         let (ada, bob) = (End::new("ada", own).await, End::new("bob", other).await);
         ada.knows("bob", bob.addr);
-        ada.peers.send(NodeId::of_name("bob"), &note(1));
+        ada.peers.send(NodeId::of_name("bob"), note(1), None);
         let refused = "starling_peer_handshakes_refused_total";
         until("both count refusals", || ada.total(refused) > 1.0 && bob.total(refused) > 1.0).await;
         assert!(!ada.stats("bob").connected && bob.received_nothing());
@@ -171,7 +176,7 @@ async fn another_secret_or_none_keeps_a_node_out() {
 async fn a_node_that_moved_in_at_an_address_is_not_taken_for_the_one_before() {
     let (ada, eve) = (End::new("ada", KEY).await, End::new("eve", KEY).await);
     ada.knows("bob", eve.addr);
-    ada.peers.send(NodeId::of_name("bob"), &note(1));
+    ada.peers.send(NodeId::of_name("bob"), note(1), None);
     until("it is refused", || ada.stats("bob").dropped == 1).await;
     assert!(eve.received_nothing() && !ada.stats("bob").connected);
 }
@@ -183,7 +188,7 @@ async fn junk_on_the_port_has_no_effect_on_others() {
     let bob = End::with("bob", KEY, addr, limits).await;
     let mut silent = TcpStream::connect(bob.addr).await.expect("it listens");
     for junk in
-        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4_096], b"STRL\x01\x01\xff\xff", b"STRL\x02\x01"]
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4_096], b"STRL\x02\x01\xff\xff", b"STRL\x01\x01"]
     {
         let mut socket = TcpStream::connect(bob.addr).await.expect("it listens");
         let _ = socket.write_all(junk).await;
@@ -193,20 +198,22 @@ async fn junk_on_the_port_has_no_effect_on_others() {
     until("all are counted", || bob.total("starling_peer_handshakes_refused_total") == 5.0).await;
     let ada = End::new("ada", KEY).await;
     ada.knows("bob", bob.addr);
-    ada.peers.send(NodeId::of_name("bob"), &note(5));
+    ada.peers.send(NodeId::of_name("bob"), note(5), None);
     assert_eq!(bob.next().await.1, note(5));
 }
 
 #[tokio::test]
 async fn a_torn_corrupt_or_oversized_frame_closes_its_connection_and_changes_nothing() {
     let bob = End::new("bob", None).await;
-    let mut corrupt = codec::encode(&note(1));
+    let mut corrupt = codec::encode(&untraced(1));
     corrupt[2] ^= 1;
-    let mut torn = frame(&codec::encode(&note(2)));
+    let mut torn = frame(&codec::encode(&untraced(2)));
     torn.truncate(torn.len() - 1);
     let oversized = (codec::ENCODED_MAX as u32 + 1).to_be_bytes().to_vec();
     let wrong_type = frame(&codec::encode(&"no message".to_owned()));
-    for (at, bytes) in [frame(&corrupt), torn, oversized, wrong_type].iter().enumerate() {
+    let wrong_marker = frame(&codec::encode(&(2_u8, note(1))));
+    let all = [frame(&corrupt), torn, oversized, wrong_type, wrong_marker];
+    for (at, bytes) in all.iter().enumerate() {
         let mut socket = plain_connection(bob.addr, "mallory", "bob").await;
         socket.write_all(bytes).await.expect("it reads");
         socket.shutdown().await.expect("it is open");
@@ -216,7 +223,7 @@ async fn a_torn_corrupt_or_oversized_frame_closes_its_connection_and_changes_not
     }
     assert!(bob.received_nothing());
     let mut socket = plain_connection(bob.addr, "mallory", "bob").await;
-    socket.write_all(&frame(&codec::encode(&note(3)))).await.expect("it reads");
+    socket.write_all(&frame(&codec::encode(&untraced(3)))).await.expect("it reads");
     assert_eq!(bob.next().await, (NodeId::of_name("mallory"), note(3)));
 }
 
@@ -251,7 +258,7 @@ async fn a_changed_byte_in_a_sealed_connection_closes_it_and_the_next_one_works(
     let mut batch = 0;
     until("a message arrives", || {
         batch += 1;
-        ada.peers.send(NodeId::of_name("bob"), &note(batch));
+        ada.peers.send(NodeId::of_name("bob"), note(batch), None);
         !bob.received_nothing()
     })
     .await;
@@ -264,19 +271,19 @@ async fn a_peer_that_comes_back_is_connected_to_again() {
     let bob = End::new("bob", KEY).await;
     let addr = bob.addr;
     ada.knows("bob", addr);
-    ada.peers.send(NodeId::of_name("bob"), &note(1));
+    ada.peers.send(NodeId::of_name("bob"), note(1), None);
     assert_eq!(bob.next().await.1, note(1));
     bob.listening.abort();
     drop(bob);
     until("the end is noticed", || !ada.stats("bob").connected).await;
     until("what cannot be sent is dropped", || {
-        ada.peers.send(NodeId::of_name("bob"), &note(2));
+        ada.peers.send(NodeId::of_name("bob"), note(2), None);
         ada.stats("bob").dropped > 0
     })
     .await;
     let bob = End::with("bob", KEY, addr, PeerLimits::default()).await;
     until("it is connected to again", || ada.stats("bob").connected).await;
-    ada.peers.send(NodeId::of_name("bob"), &note(3));
+    ada.peers.send(NodeId::of_name("bob"), note(3), None);
     assert_eq!(bob.next().await.1, note(3));
 }
 
@@ -290,7 +297,7 @@ async fn failed_and_back() -> (End, End) {
     drop(bob);
     ada.knows("bob", addr);
     until("an attempt has failed", || {
-        ada.peers.send(NodeId::of_name("bob"), &note(1));
+        ada.peers.send(NodeId::of_name("bob"), note(1), None);
         ada.stats("bob").dropped > 0
     })
     .await;
@@ -303,7 +310,7 @@ async fn a_peer_that_gossip_calls_alive_again_is_sent_to_at_once() {
     let away = Member { alive: false, ..member("bob", bob.addr) };
     ada.peers.update(&MembershipView::new(vec![away]));
     ada.knows("bob", bob.addr);
-    ada.peers.send(NodeId::of_name("bob"), &note(2));
+    ada.peers.send(NodeId::of_name("bob"), note(2), None);
     assert_eq!(bob.next().await.1, note(2));
 }
 
@@ -311,9 +318,9 @@ async fn a_peer_that_gossip_calls_alive_again_is_sent_to_at_once() {
 async fn a_peer_that_connects_is_answered_at_once() {
     let (ada, bob) = failed_and_back().await;
     bob.knows("ada", ada.addr);
-    bob.peers.send(NodeId::of_name("ada"), &note(2));
+    bob.peers.send(NodeId::of_name("ada"), note(2), None);
     assert_eq!(ada.next().await.1, note(2));
-    ada.peers.send(NodeId::of_name("bob"), &note(3));
+    ada.peers.send(NodeId::of_name("bob"), note(3), None);
     assert_eq!(bob.next().await.1, note(3));
 }
 
@@ -331,14 +338,14 @@ async fn queues_and_connections_are_bounded() {
     let deaf = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     ada.knows("bob", deaf.local_addr().expect("it is bound"));
     for batch in 0..25 {
-        ada.peers.send(NodeId::of_name("bob"), &note(batch));
+        ada.peers.send(NodeId::of_name("bob"), note(batch), None);
     }
     assert_eq!((ada.stats("bob").queued, ada.stats("bob").dropped), (10, 15), "frames");
     ada.knows("eve", deaf.local_addr().expect("it is bound"));
     let body = PeerBody::Leaves { partition: 0, n: 3, leaves: vec![u64::MAX; 100] };
     let large = PeerMessage { layout: LayoutId::NONE, body };
     for _ in 0..3 {
-        ada.peers.send(NodeId::of_name("eve"), &large);
+        ada.peers.send(NodeId::of_name("eve"), large.clone(), None);
     }
     assert_eq!((ada.stats("eve").queued, ada.stats("eve").dropped), (2, 1), "bytes");
     let _one = plain_connection(ada.addr, "one", "ada").await;

@@ -14,6 +14,7 @@ use starling_node::server::handle::NodeHandle;
 use starling_node::server::peers::{Identity, PeerLimits, Peers};
 use starling_node::server::runtime::{self, CoreThread, Job, Parts, Shared};
 use starling_node::server::timing::Clock;
+use starling_node::server::traces::Traces;
 use starling_node::server::work::Work;
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::{Batch, Family, Lsn, Store, StoreError, Visit};
@@ -124,6 +125,7 @@ impl Node {
             refused: AtomicU64::new(0),
             work: Work::default(),
             peers: Peers::new(identity, PeerLimits::default()),
+            traces: Traces::default(),
             probes: Vec::new(),
             fenced: AtomicBool::new(false),
         };

@@ -78,6 +78,8 @@ families! {
     DiskSize "starling_storage_disk_size_bytes" "gauge" "Size of the file system of the data directory.";
     DiskReserve "starling_storage_disk_reserve_bytes" "gauge" "Bytes kept free: writes are refused while less is free.";
     WritesRefused "starling_storage_writes_refused_total" "counter" "Batches refused because too little was free.";
+    SpansSent "starling_trace_spans_sent_total" "counter" "Spans of traces that the collector took.";
+    SpansLost "starling_trace_spans_lost_total" "counter" "Spans of traces that could not be delivered to the collector.";
     Ready "starling_ready" "gauge" "Whether this node serves clients, 1 or 0.";
     BuildInfo "starling_build_info" "gauge" "Always 1; the version is in the label.";
     Started "starling_process_start_time_seconds" "gauge" "When the process began to serve, as a Unix time.";

@@ -7,6 +7,7 @@ use super::families::{Family, Sample};
 use super::histogram::Reading;
 use super::peers::PeerStats;
 use super::runtime::{Job, Shared, WAITING_MAX};
+use super::traces::{Queued, TraceContext, Traces};
 use crate::metrics::Metrics;
 use crate::wire::api::{Acks, Failure, Reply, Request};
 use std::sync::Arc;
@@ -28,12 +29,18 @@ impl NodeHandle {
     /// own deadline has passed. `Overloaded` and `Unavailable` mean that nothing was applied;
     /// when the node stops in the middle the outcome is unknown.
     pub async fn call(&self, request: Request) -> Reply {
+        self.call_in(request, None).await
+    }
+
+    /// The same, as a part of a trace.
+    pub async fn call_in(&self, request: Request, trace: Option<TraceContext>) -> Reply {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
             return Reply::Failed(Failure::Overloaded);
         };
         let (answer, answered) = oneshot::channel();
-        if self.jobs.send(Job::Client { request, answer, place }).is_err() {
+        let trace = Queued::new(&self.shared.traces, trace);
+        if self.jobs.send(Job::Client { request, answer, place, trace }).is_err() {
             return Reply::Failed(Failure::Unavailable("this node is stopping".into()));
         }
         answered.await.unwrap_or(Reply::Failed(Failure::Unknown(Acks::default())))
@@ -64,6 +71,11 @@ impl NodeHandle {
     /// share the cluster secret, and a fixed one, which proves nothing, without a secret.
     pub fn context_key(&self) -> [u8; 32] {
         self.shared.context_key
+    }
+
+    /// What makes the spans of this node.
+    pub fn traces(&self) -> &Traces {
+        &self.shared.traces
     }
 
     /// This node's name.

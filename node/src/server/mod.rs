@@ -16,4 +16,5 @@ pub mod start;
 mod storage;
 pub mod telemetry;
 pub mod timing;
+pub mod traces;
 pub mod work;

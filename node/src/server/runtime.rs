@@ -11,6 +11,7 @@ use super::gossip::LayoutSlot;
 use super::handle::NodeHandle;
 use super::peers::{PeerStats, Peers};
 use super::timing::Clock;
+use super::traces::{Queued, Steps, TraceContext, Traces};
 use super::work::Work;
 use crate::cluster::MembershipView;
 use crate::core::{Core, Input, Outbox, Output};
@@ -45,6 +46,8 @@ pub enum Job {
         answer: oneshot::Sender<Reply>,
         /// Freed once the core has taken the request.
         place: OwnedSemaphorePermit,
+        /// Its trace, if it is traced.
+        trace: Option<Box<Queued>>,
     },
     /// Take a peer's message.
     Peer {
@@ -54,6 +57,8 @@ pub enum Job {
         message: Box<PeerMessage>,
         /// Freed once the core has taken the message.
         place: OwnedSemaphorePermit,
+        /// The trace it belongs to, if any.
+        trace: Option<TraceContext>,
     },
     /// Batches up to this one are on disk.
     Synced(Lsn),
@@ -81,6 +86,8 @@ pub struct Shared {
     pub work: Work,
     /// Connections to the others.
     pub peers: Peers,
+    /// Makes spans, if traces are on.
+    pub traces: Traces,
     /// Further measurements, asked at every scrape.
     pub probes: Vec<Probe>,
     /// Set when nothing may be acknowledged any more.
@@ -98,6 +105,7 @@ impl Shared {
         samples.push(Family::Refused.is(self.refused.load(Ordering::Relaxed) as f64));
         self.work.samples(samples);
         self.peers.samples(samples);
+        self.traces.samples(samples);
         for probe in &self.probes {
             probe(samples);
         }
@@ -160,6 +168,7 @@ pub fn start<S: Store + Send + 'static>(
         waiting,
         sync_asked,
         sync_upto: Lsn(0),
+        steps: Steps::new(parts.shared.traces.clone()),
         shared: parts.shared,
         layout: parts.layout,
         on_fatal: parts.on_fatal,
@@ -222,6 +231,7 @@ struct Stepper<S> {
     sync_asked: mpsc::Sender<Lsn>,
     sync_upto: Lsn,
     shared: Arc<Shared>,
+    steps: Steps,
     layout: LayoutSlot,
     on_fatal: OnFatal,
     open: HashMap<RequestId, oneshot::Sender<Reply>>,
@@ -252,6 +262,7 @@ impl<S: Store> Stepper<S> {
             if !self.act() {
                 return Err(StoreError::Failed("fenced".into()));
             }
+            self.steps.tidy();
             self.shared.work.turned(taken, began.elapsed());
         }
         let last = self.core.close();
@@ -289,8 +300,8 @@ impl<S: Store> Stepper<S> {
     /// Steps the core for one job and says whether it was the last.
     fn take(&mut self, job: Job) -> bool {
         let now = self.clock.now();
-        let input = match job {
-            Job::Client { request, answer, place } => {
+        let (input, step) = match job {
+            Job::Client { request, answer, place, trace } => {
                 drop(place);
                 if answer.is_closed() {
                     return false; // The client has gone; nothing was applied.
@@ -298,14 +309,15 @@ impl<S: Store> Stepper<S> {
                 let id = RequestId(self.next_request);
                 self.next_request += 1;
                 self.open.insert(id, answer);
-                Input::Client(id, request)
+                (Input::Client(id, request), self.steps.takes_request(id, trace))
             }
-            Job::Peer { from, message, place } => {
+            Job::Peer { from, message, place, trace } => {
                 drop(place);
-                Input::Peer(from, *message)
+                let step = self.steps.takes_message(from, &message.body, trace);
+                (Input::Peer(from, *message), step)
             }
-            Job::Synced(lsn) => Input::Synced(lsn),
-            Job::Members(view) => Input::Members(view),
+            Job::Synced(lsn) => (Input::Synced(lsn), None),
+            Job::Members(view) => (Input::Members(view), None),
             Job::Metrics(answer) => {
                 // Ages are as of the last step.
                 self.core.step(now, Input::Tick, &mut self.out);
@@ -314,7 +326,11 @@ impl<S: Store> Stepper<S> {
             }
             Job::Stop => return true,
         };
+        let before = self.out.len();
         self.core.step(now, input, &mut self.out);
+        if let Some(step) = step {
+            self.steps.ends(step, &self.out[before..]);
+        }
         false
     }
 
@@ -330,12 +346,15 @@ impl<S: Store> Stepper<S> {
             for output in out.drain(..) {
                 match output {
                     Output::Reply(id, reply) => {
+                        self.steps.replies(id);
                         if let Some(answer) = self.open.remove(&id) {
                             let _ = answer.send(reply);
                         }
                     }
                     Output::Send(to, message) if to == self.id => self.looped.push_back(message),
-                    Output::Send(to, message) => self.shared.peers.send(to, &message),
+                    Output::Send(to, message) => {
+                        self.steps.send(&self.shared.peers, to, message);
+                    }
                     Output::Sync(lsn) => sync = sync.max(lsn),
                     Output::Layout(layout) => self.layout.set(layout.id()),
                     Output::Halt(why) => {

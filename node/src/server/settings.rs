@@ -4,6 +4,7 @@
 
 use super::peers::is_name;
 use super::secret::{HOW_TO_MAKE, Secret};
+use super::traces::{self, TraceSettings};
 use crate::config::Config;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -18,6 +19,8 @@ const CAPACITY_MAX: u32 = 1_000_000;
 /// Longest zone, cluster name or host, bytes.
 const TEXT_MAX: usize = 128;
 const JOIN_MAX: usize = 64;
+/// Traced of requests that do not say: enough to see the usual, little enough to cost nothing.
+const TRACE_RATIO: f64 = 0.01;
 
 /// Why a node cannot start with these settings.
 #[derive(Debug, Error)]
@@ -84,9 +87,25 @@ pub struct StartArgs {
     /// How logs are written [default: text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    #[command(flatten)]
+    #[allow(missing_docs)] // Its text would stand in the help.
+    pub traces: TraceArgs,
     /// Stop when standard input ends, as `starling dev` needs it
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
+}
+
+/// Traces; without an endpoint there are none.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TraceArgs {
+    /// Base address of the OTLP collector that gets traces [default: as
+    /// OTEL_EXPORTER_OTLP_ENDPOINT says, else none]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Part of the requests without a traceparent that is traced, 0 to 1 [default: as
+    /// OTEL_TRACES_SAMPLER_ARG says, else 0.01]
+    #[arg(long, value_name = "R")]
+    pub trace_ratio: Option<f64>,
 }
 
 /// The file; every key may be left out.
@@ -105,6 +124,8 @@ struct File {
     join: Option<Vec<String>>,
     secret_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
+    otlp_endpoint: Option<String>,
+    trace_ratio: Option<f64>,
     cluster: Option<String>,
     gossip_interval_ms: Option<u32>,
     core: CoreFile,
@@ -165,6 +186,8 @@ pub struct Settings {
     pub reserve_bytes: Option<u64>,
     /// How logs are written.
     pub log_format: LogFormat,
+    /// Where traces go; `None` for no traces.
+    pub traces: Option<TraceSettings>,
     /// Whether the end of standard input stops the node.
     pub exit_with_stdin: bool,
 }
@@ -226,6 +249,7 @@ impl Settings {
             memory_bytes: u64::from(memory_mib) << 20,
             reserve_bytes,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+            traces: args.traces.or(file.otlp_endpoint, file.trace_ratio).resolve()?,
             exit_with_stdin: args.exit_with_stdin,
         };
         settings.check()?;
@@ -273,6 +297,43 @@ impl Settings {
             Some(host) => format!("{host}:{}", addr.port()),
             None => addr.to_string(),
         }
+    }
+}
+
+impl TraceArgs {
+    fn or(self, endpoint: Option<String>, ratio: Option<f64>) -> TraceArgs {
+        TraceArgs {
+            otlp_endpoint: self.otlp_endpoint.or(endpoint),
+            trace_ratio: self.trace_ratio.or(ratio),
+        }
+    }
+
+    /// Checks them; what is not said comes from the variables that are usual for it.
+    ///
+    /// # Errors
+    /// A wrong URL or ratio; the text says where it came from.
+    pub fn resolve(self) -> Result<Option<TraceSettings>, SettingsError> {
+        let said = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let checked = |from, ratio: f64| match (0.0..=1.0).contains(&ratio) {
+            true => Ok(ratio),
+            false => Err(usage(format!("{from}: a number from 0 to 1 is needed"))),
+        };
+        let ratio = self.trace_ratio.map(|ratio| checked("--trace-ratio", ratio)).transpose()?;
+        let (flag, variable) = ("--otlp-endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT");
+        let (origin, endpoint) = match (self.otlp_endpoint, said(variable)) {
+            (Some(endpoint), _) => (flag, endpoint),
+            (None, Some(endpoint)) => (variable, endpoint),
+            (None, None) => return Ok(None),
+        };
+        let variable = "OTEL_TRACES_SAMPLER_ARG";
+        let ratio = match (ratio, said(variable)) {
+            (Some(ratio), _) => ratio,
+            (None, Some(text)) => checked(variable, text.parse().unwrap_or(f64::NAN))?,
+            (None, None) => TRACE_RATIO,
+        };
+        let address = traces::address(&endpoint);
+        let address = address.map_err(|why| usage(format!("{origin}: {why}")))?;
+        Ok(Some(TraceSettings { address, ratio }))
     }
 }
 

@@ -12,6 +12,7 @@ use super::runtime::{self, CoreThread, Job, OnFatal, Parts, Shared};
 use super::secret::{Secret, context_key};
 use super::settings::Settings;
 use super::timing::Clock;
+use super::traces::Traces;
 use super::work::Work;
 use super::{http, storage};
 use crate::cluster::{Member, MembershipView};
@@ -43,6 +44,7 @@ struct Sockets {
 /// A node with all its parts running.
 struct Node {
     name: String,
+    traces: Traces,
     core: CoreThread,
     http: JoinHandle<std::io::Result<()>>,
     gossip: JoinHandle<anyhow::Result<()>>,
@@ -116,6 +118,10 @@ impl Node {
             key: settings.secret.as_ref().map(Secret::peer_key),
         };
         let peers = Peers::new(identity, PeerLimits::default());
+        let traces = match &settings.traces {
+            Some(traces) => Traces::start(traces, &dir.name, &settings.zone)?,
+            None => Traces::default(),
+        };
         let queue = runtime::queue();
         let jobs = queue.0.clone();
         let gossip = gossip_settings(&settings, &sockets).await?;
@@ -127,8 +133,8 @@ impl Node {
             gossip_stats.clone(),
         );
         let gossip = gossip.await.map_err(|e| format!("cannot gossip: {e:#}"))?;
-        let (handle, core) =
-            open_core(&settings, &dir, queue, peers.clone(), layout, gossip_stats)?;
+        let about = (peers.clone(), traces.clone());
+        let (handle, core) = open_core(&settings, &dir, queue, about, layout, gossip_stats)?;
         let (stop, stopped) = watch::channel(false);
         let listening = peers.listen(sockets.peer, jobs.clone());
         let gossip = tokio::spawn(gossip.watch(feed(peers, jobs), stopped.clone()));
@@ -139,10 +145,11 @@ impl Node {
             http = own.http_addr,
             peer = own.peer_addr,
             sealed = settings.secret.is_some(),
+            traces = settings.traces.as_ref().map(|traces| traces.address.as_str()),
             data_dir = %settings.data_dir.display(),
             "node started"
         );
-        Ok(Node { name: own.name, core, http, gossip, listening, stop, _dir: dir })
+        Ok(Node { name: own.name, traces, core, http, gossip, listening, stop, _dir: dir })
     }
 
     async fn stop(self) -> Result<(), String> {
@@ -162,6 +169,7 @@ impl Node {
         if !self.gossip.is_finished() {
             let _ = timeout(DRAIN, self.gossip).await;
         }
+        self.traces.stop().await;
         if closed.is_ok() {
             tracing::info!(node = self.name, "stopped");
         }
@@ -191,7 +199,7 @@ fn open_core(
     settings: &Settings,
     dir: &DataDir,
     queue: (mpsc::Sender<Job>, mpsc::Receiver<Job>),
-    peers: Peers,
+    (peers, traces): (Peers, Traces),
     layout: LayoutSlot,
     gossip_stats: Arc<GossipStats>,
 ) -> Result<(NodeHandle, CoreThread), String> {
@@ -217,6 +225,7 @@ fn open_core(
         refused: AtomicU64::new(0),
         work: Work::default(),
         peers,
+        traces,
         probes: vec![
             Box::new(move |samples: &mut Vec<Sample>| storage::samples(&probe, samples)),
             Box::new(move |samples: &mut Vec<Sample>| gossip_stats.samples(samples)),

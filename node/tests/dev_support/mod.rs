@@ -23,8 +23,14 @@ pub struct Dev {
 
 impl Dev {
     pub fn new(dir: &Path, nodes: u16) -> Dev {
+        Dev::with(dir, nodes, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn with(dir: &Path, nodes: u16, more: &[&str]) -> Dev {
         let (port, claim) = free_ports(nodes);
         let mut child = dev(dir, nodes, port)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

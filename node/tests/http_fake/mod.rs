@@ -10,6 +10,7 @@ use starling_node::crdt::{
 use starling_node::placement::{Layout, LayoutId, LayoutMember, partition_of};
 use starling_node::server::handle::NodeMetrics;
 use starling_node::server::http::{Backend, Limits, serve_with};
+use starling_node::server::traces::{TraceContext, Traces};
 use starling_node::wire::api::{
     Acks, ClusterStatus, Failure, MemberStatus, Quorum, ReadQuery, ReadResult, Reply, Request,
     Written,
@@ -240,8 +241,12 @@ fn page(state: &Object, query: &ReadQuery) -> (Object, Option<Vec<u8>>) {
 }
 
 impl Backend for Shared {
-    async fn call(&self, request: Request) -> Reply {
+    async fn call(&self, request: Request, _: Option<TraceContext>) -> Reply {
         self.0.reply(request).unwrap_or_else(Reply::Failed)
+    }
+
+    fn traces(&self) -> Traces {
+        Traces::default()
     }
 
     fn is_ready(&self) -> bool {

@@ -7,6 +7,7 @@
 use super::get::request;
 use super::{USAGE, fail};
 use crate::server::secret::Secret;
+use crate::server::settings::TraceArgs;
 use clap::Args;
 use std::fmt::Write as _;
 use std::io::{Write, stderr, stdout};
@@ -44,6 +45,8 @@ pub struct DevArgs {
     /// Where the nodes keep their data; the same directory continues the same cluster
     #[arg(long, value_name = "DIR", default_value = "starling-data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 /// Runs the command.
@@ -54,6 +57,9 @@ pub fn run(args: DevArgs) -> ExitCode {
     let ports_max = u16::MAX - LAST_OFFSET - args.nodes;
     if !(1..=ports_max).contains(&args.base_port) {
         return fail(USAGE, &format!("--base-port: 1 to {ports_max}"));
+    }
+    if let Err(error) = args.traces.clone().resolve() {
+        return fail(USAGE, &error.to_string());
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -89,6 +95,7 @@ struct Plan {
     secret: PathBuf,
     nodes: u16,
     base_port: u16,
+    traces: TraceArgs,
 }
 
 impl Plan {
@@ -106,7 +113,8 @@ impl Plan {
         }
         let program = std::env::current_exe().map_err(|e| format!("cannot find myself: {e}"))?;
         let secret = dir.join("cluster.secret");
-        let plan = Plan { program, dir, secret, nodes: args.nodes, base_port: args.base_port };
+        let (nodes, base_port, traces) = (args.nodes, args.base_port, args.traces.clone());
+        let plan = Plan { program, dir, secret, nodes, base_port, traces };
         plan.check_ports()?;
         Secret::read_or_create(&plan.secret)?;
         Ok(plan)
@@ -153,6 +161,8 @@ impl Plan {
             ("--gossip", self.addr(node, GOSSIP_OFFSET).to_string()),
             ("--secret-file", path(&self.secret)),
             ("--join", join.join(",")),
+            ("--otlp-endpoint", self.traces.otlp_endpoint.clone().unwrap_or_default()),
+            ("--trace-ratio", self.traces.trace_ratio.map_or(String::new(), |r| r.to_string())),
         ] {
             if !value.is_empty() {
                 arguments.extend([flag.into(), value]);

@@ -11,21 +11,21 @@ use super::meter::{Gauge, Meter};
 use super::params::{self, Query};
 use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
+use super::spans::{self, TRACEPARENT};
 use super::{
     boundedcounter, bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status,
     zset,
 };
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
+use crate::server::traces::{Span, TraceContext, Traces};
 use crate::wire::api::{Options, ReadQuery, ReadResult, Reply, Request, Written};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Headers whose promise this version does not keep: refused, lest they be taken for kept.
 const LATER_HEADERS: [&str; 2] = ["idempotency-key", "starling-session"];
@@ -38,6 +38,7 @@ pub struct App<B> {
     pub limits: Limits,
     /// Counters.
     pub meter: Meter,
+    traces: Traces,
     sealer: Sealer,
     reader: Reader,
 }
@@ -53,6 +54,7 @@ pub struct Exchange<'a, B> {
     /// Query parameters that are left to take.
     pub query: Query<'a>,
     body: Option<Incoming>,
+    trace: Option<TraceContext>,
 }
 
 impl<B: Backend> App<B> {
@@ -60,7 +62,8 @@ impl<B: Backend> App<B> {
     pub fn new(node: B, limits: Limits) -> Self {
         let sealer = Sealer::new(node.context_key());
         let reader = Reader::new(&limits);
-        App { node, limits, meter: Meter::default(), sealer, reader }
+        let traces = node.traces();
+        App { node, limits, meter: Meter::default(), traces, sealer, reader }
     }
 
     /// Answers one request.
@@ -68,8 +71,11 @@ impl<B: Backend> App<B> {
         let started = Instant::now();
         let _under_way = Gauge::new(&self.meter.in_flight);
         let (parts, body) = request.into_parts();
-        let (call, result) = match router::find(&parts.method, parts.uri.path()) {
-            Ok(found) => (Some(found.route.call), self.handle(&parts, &found, body).await),
+        let found = router::find(&parts.method, parts.uri.path());
+        let span = spans::begin(&self.traces, &parts, found.as_ref().ok());
+        let context = span.as_ref().map(Span::context);
+        let (call, result) = match found {
+            Ok(found) => (Some(found.route.call), self.handle(&parts, &found, body, context).await),
             Err(problem) => (None, Err(problem)),
         };
         let trace = trace_parent(&parts);
@@ -83,8 +89,9 @@ impl<B: Backend> App<B> {
             }
             problem.into_answer()
         });
-        if let Some(trace) = trace {
-            answer.headers_mut().insert(TRACEPARENT, trace.clone());
+        let own = span.and_then(|span| spans::end(span, answer.status()));
+        if let Some(trace) = own.or_else(|| trace.cloned()) {
+            answer.headers_mut().insert(TRACEPARENT, trace);
         }
         let bytes = answer.body().size_hint().lower();
         if parts.method == Method::HEAD {
@@ -103,13 +110,14 @@ impl<B: Backend> App<B> {
         parts: &Parts,
         found: &Found<'_>,
         body: Incoming,
+        trace: Option<TraceContext>,
     ) -> Result<Answer, Problem> {
         if let Some(name) = LATER_HEADERS.iter().find(|name| parts.headers.contains_key(**name)) {
             let text = format!("the header {name} is not available in this version");
             return Err(Problem::new(Code::NotSupported, text).with("header", (*name).into()));
         }
         let query = Query::new(parts.uri.query())?;
-        let exchange = Exchange { app: self, parts, found, query, body: Some(body) };
+        let exchange = Exchange { app: self, parts, found, query, body: Some(body), trace };
         match found.route.call {
             Call::KvGet => kv::get(exchange).await,
             Call::KvPut => kv::put(exchange).await,
@@ -197,7 +205,7 @@ impl<B: Backend> Exchange<'_, B> {
 
     /// Asks the node; a failure comes back as a problem.
     pub async fn call(&self, request: Request) -> Result<Reply, Problem> {
-        match self.app.node.call(request).await {
+        match self.app.node.call(request, self.trace).await {
             Reply::Failed(failure) => Err(failure.into()),
             reply => Ok(reply),
         }

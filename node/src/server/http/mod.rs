@@ -32,6 +32,7 @@ mod process;
 pub mod router;
 mod schemas;
 mod set;
+mod spans;
 mod status;
 mod why;
 mod zset;

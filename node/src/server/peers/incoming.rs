@@ -3,14 +3,14 @@
 //! Reading pauses while received messages that wait for the core take too much memory. A torn or
 //! corrupt frame closes its connection, is counted, and changes nothing.
 
+use super::envelope::Envelope;
 use super::frames::{Link, LinkError};
 use super::handshake::answer;
 use super::outgoing::prepare;
 use super::{Peer, Peers};
 use crate::crdt::NodeId;
 use crate::server::runtime::Job;
-use crate::wire::codec::{self, ENCODED_MAX};
-use crate::wire::peer::PeerMessage;
+use crate::wire::codec::ENCODED_MAX;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -99,7 +99,7 @@ impl Receiver {
 
     async fn read_all(&self, link: &mut Link, peer: &Peer, from: NodeId) -> Result<(), LinkError> {
         while let Some(frame) = link.read(ENCODED_MAX).await? {
-            let message: PeerMessage = codec::decode(&frame)
+            let Envelope { trace, message } = Envelope::decode(&frame)
                 .map_err(|error| LinkError::Protocol(format!("a frame was refused: {error}")))?;
             peer.counts.received_frames.fetch_add(1, Ordering::Relaxed);
             peer.counts.received_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
@@ -109,7 +109,8 @@ impl Receiver {
             let Ok(place) = self.pieces.clone().acquire_many_owned(pieces).await else {
                 return Ok(());
             };
-            if self.jobs.send(Job::Peer { from, message: Box::new(message), place }).is_err() {
+            let message = Box::new(message);
+            if self.jobs.send(Job::Peer { from, message, place, trace }).is_err() {
                 return Ok(()); // The core has stopped.
             }
         }

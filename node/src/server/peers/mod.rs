@@ -6,6 +6,7 @@
 //! by it; without one (loopback only) all are plain; the two never mix.
 
 mod calls;
+mod envelope;
 mod frames;
 mod handshake;
 mod incoming;
@@ -16,11 +17,12 @@ pub use handshake::{Identity, is_name};
 use super::families::{Family, Sample};
 use super::histogram::Reading;
 use super::runtime::Job;
+use super::traces::TraceContext;
 use crate::cluster::MembershipView;
 use crate::crdt::NodeId;
-use crate::wire::codec;
 use crate::wire::peer::PeerMessage;
 use calls::Calls;
+use envelope::Envelope;
 use outgoing::Queue;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -176,15 +178,18 @@ impl Peers {
         self.inner.runtime.spawn(accepting).abort_handle()
     }
 
-    /// Queues `message` for the peer; drops and counts it when it cannot.
-    pub fn send(&self, to: NodeId, message: &PeerMessage) {
-        if let Some(peer) = self.get(to) {
-            let calls = &peer.counts.calls;
-            calls.sends(&message.body);
-            if !peer.queue.push(codec::encode(message), &peer.counts) {
-                calls.dropped(&message.body);
-            }
+    /// Queues `message`, of that trace if any, for the peer; drops and counts it when it cannot.
+    /// Whether it waits now.
+    pub fn send(&self, to: NodeId, message: PeerMessage, trace: Option<TraceContext>) -> bool {
+        let Some(peer) = self.get(to) else { return false };
+        let calls = &peer.counts.calls;
+        calls.sends(&message.body);
+        let envelope = Envelope { trace, message };
+        let waits = peer.queue.push(envelope.encode(), &peer.counts);
+        if !waits {
+            calls.dropped(&envelope.message.body);
         }
+        waits
     }
 
     /// Connects to members that are new, follows those that moved, and tries those again at once
@@ -230,6 +235,11 @@ impl Peers {
         ] {
             samples.push(family.is(count.load(Ordering::Relaxed) as f64));
         }
+    }
+
+    /// The name of a peer.
+    pub fn name_of(&self, id: NodeId) -> Option<String> {
+        self.get(id).map(|peer| peer.name.clone())
     }
 
     fn get(&self, id: NodeId) -> Option<Arc<Peer>> {
