@@ -134,6 +134,24 @@ fn cut_off(cluster: &mut Cluster) {
     cluster.gossip();
 }
 
+/// The three of five nodes that own the object, and hold it.
+fn owners(cluster: &Cluster, tag: TypeTag) -> [usize; 3] {
+    let object = object(tag, "k");
+    let owns = |at: &usize| {
+        let audit = cluster.cores[*at].audit_object(&object).expect("it is readable");
+        audit.is_some_and(|audit| audit.owner)
+    };
+    let owners: Vec<usize> = (0..5).filter(owns).collect();
+    owners.try_into().expect("three of them")
+}
+
+/// That node and the `others` hear nothing of each other, and know it; all else is whole.
+fn cut_from(cluster: &mut Cluster, node: usize, others: &[usize]) {
+    let both = |other: usize| [(other, node), (node, other)];
+    cluster.cut = others.iter().copied().flat_map(both).collect();
+    cluster.gossip();
+}
+
 fn heal(cluster: &mut Cluster) {
     cluster.cut.clear();
     cluster.gossip();
@@ -239,18 +257,9 @@ fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away()
         let mut cluster = Cluster::with(5, |config| config.exchange_ms = 1_000);
         put(&mut cluster, 0, tag, "old", Some(100_000));
         cluster.pass(1_000);
-        let owns = |core: &starling_node::core::Core<_>| {
-            core.audit().unwrap().get(&object(tag, "k")).is_some_and(|audit| audit.owner)
-        };
-        let owners: Vec<usize> = (0..5).filter(|at| owns(&cluster.cores[*at])).collect();
-        let [first, second, away] = owners[..] else { panic!("{owners:?}") };
-        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
-            let both = |other: usize| [(other, away), (away, other)];
-            cluster.cut = others.iter().copied().flat_map(both).collect();
-            cluster.gossip();
-        };
+        let [first, second, away] = owners(&cluster, tag);
         let others: Vec<usize> = (0..5).filter(|at| *at != away).collect();
-        cut_from(&mut cluster, &others);
+        cut_from(&mut cluster, away, &others);
         put(&mut cluster, first, tag, "unseen", Some(1_000));
         assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(3)), Reply::Written(_)));
         cluster.pass(5_000);
@@ -258,7 +267,7 @@ fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away()
         let hints: u64 = cluster.cores.iter().map(starling_node::core::Core::hints_pending).sum();
         assert!(hints > 0, "{tag}: nobody stood in");
         // Only stand-ins reach it.
-        cut_from(&mut cluster, &[first, second]);
+        cut_from(&mut cluster, away, &[first, second]);
         cluster.pass(5_000);
         let result = read(&mut cluster, away, tag, 1);
         assert_eq!((result.present, seen(&result)), (false, 0), "{tag}: {result:?}");
@@ -328,17 +337,8 @@ fn what_was_extended_goes_in_the_end_also_where_only_the_extension_was_heard_of(
         });
         put(&mut cluster, 0, tag, "old", Some(5));
         cluster.pass(1_000);
-        let owns = |core: &starling_node::core::Core<_>| {
-            core.audit().unwrap().get(&object(tag, "k")).is_some_and(|audit| audit.owner)
-        };
-        let owners: Vec<usize> = (0..5).filter(|at| owns(&cluster.cores[*at])).collect();
-        let [first, second, extends] = owners[..] else { panic!("{owners:?}") };
-        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
-            let both = |other: usize| [(other, extends), (extends, other)];
-            cluster.cut = others.iter().copied().flat_map(both).collect();
-            cluster.gossip();
-        };
-        cut_from(&mut cluster, &[first, second]);
+        let [first, second, extends] = owners(&cluster, tag);
+        cut_from(&mut cluster, extends, &[first, second]);
         // Others stand in for the two, which forget meanwhile what they had.
         for other in 0..5 {
             for owner in [first, second] {
@@ -350,7 +350,7 @@ fn what_was_extended_goes_in_the_end_also_where_only_the_extension_was_heard_of(
         cluster.pass(7_000 + u64::from(GRACE_S) * 1_000);
         assert!(!read(&mut cluster, first, tag, 1).present, "{tag}");
         let others: Vec<usize> = (0..5).filter(|at| *at != extends).collect();
-        cut_from(&mut cluster, &others);
+        cut_from(&mut cluster, extends, &others);
         cluster.pass(10_000);
         let result = read(&mut cluster, first, tag, 1);
         if matches!(tag, TypeTag::Kv | TypeTag::Flag | TypeTag::DwFlag) {
@@ -373,34 +373,23 @@ fn what_was_extended_goes_in_the_end_also_where_only_the_extension_was_heard_of(
 fn an_extension_of_which_a_stand_in_tells_a_part_first_is_no_new_beginning() {
     for tag in TYPES.into_iter().filter(|tag| tag.has_rows()) {
         let mut cluster = Cluster::with(5, |config| config.exchange_ms = 60_000);
-        cluster.gossip();
-        let owner = |cluster: &Cluster, at: usize| {
-            let audit = cluster.cores[at].audit_object(&object(tag, "k")).unwrap();
-            audit.is_some_and(|audit| audit.owner)
-        };
         put(&mut cluster, 0, tag, "first", Some(10));
         cluster.pass(1_000);
-        let owners: Vec<usize> = (0..5).filter(|at| owner(&cluster, *at)).collect();
-        let [first, second, away] = owners[..] else { panic!("{owners:?}") };
-        let cut_from = |cluster: &mut Cluster, others: &[usize]| {
-            let both = |other: usize| [(other, away), (away, other)];
-            cluster.cut = others.iter().copied().flat_map(both).collect();
-            cluster.gossip();
-        };
+        let [first, second, away] = owners(&cluster, tag);
         let others: Vec<usize> = (0..5).filter(|at| *at != away).collect();
-        cut_from(&mut cluster, &others);
+        cut_from(&mut cluster, away, &others);
         put(&mut cluster, first, tag, "handed over", Some(10));
         // It comes, and the word that it came does not: it stays owed.
         cluster.lose = |message| matches!(&message.body, PeerBody::HandoffDone { .. });
-        cut_from(&mut cluster, &[first, second]);
+        cut_from(&mut cluster, away, &[first, second]);
         cluster.pass(1_000);
         assert!(seen(&read(&mut cluster, away, tag, 1)) >= 2 || tag == TypeTag::Hll, "{tag}");
         cluster.lose = |_| false;
-        cut_from(&mut cluster, &others);
+        cut_from(&mut cluster, away, &others);
         assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(1_000)), Reply::Written(_)));
         cluster.pass(20_000);
         assert!(!read(&mut cluster, away, tag, 1).present, "{tag}");
-        cut_from(&mut cluster, &[first, second]);
+        cut_from(&mut cluster, away, &[first, second]);
         cluster.pass(5_000);
         heal(&mut cluster);
         for at in 0..5 {
