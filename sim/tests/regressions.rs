@@ -60,6 +60,7 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 62] = [
     (10527, None, "a setting of values that were gone hid that the last one had expired"),
     (11413, None, "a setting of values that were gone hid that the last one had expired"),
     (13569, None, "a mark just taken off was looked for on a disk that did not have that yet"),
+    (15039, None, "a counter's totals that came back and were taken off had been removed later"),
     (67, None, "a bit was flipped on a disk in what had not been written to it yet"),
     (377, None, "that a removal was lost with all disks went unnoticed: its members were not"),
     (940, None, SHORTENED),

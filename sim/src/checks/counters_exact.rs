@@ -146,8 +146,15 @@ fn resets(
             return Err(format!("a reset that observed {run} up to {last} is not in force"));
         }
     }
+    // A copy of an earlier state of a run that was removed and collected is taken off as it comes.
+    let came_back = |run: &Dot, tally: &Tally| {
+        let seen = removed.tallies.get(run).filter(|_| counter.is_over(run));
+        seen.is_some_and(|tallies| tallies.iter().any(|seen| seen.last > tally.last))
+    };
     let known = |run: &Dot, tally: &Tally| {
-        unseen || possible.get(run).is_some_and(|tallies| tallies.contains(tally))
+        unseen
+            || possible.get(run).is_some_and(|tallies| tallies.contains(tally))
+            || came_back(run, tally)
     };
     match base.iter().find(|(run, tally)| !known(run, tally)) {
         Some((run, tally)) => Err(format!("{tally:?} of {run} was taken off, which no one saw")),
