@@ -349,7 +349,7 @@ impl<S: Store> Core<S> {
             self.view.set_bucket(bucket.clone(), props);
             let gained = self.view.n_of(&bucket);
             let rebuild = |replica: &mut Replica<S>, view: &View| {
-                replica.regroup(view, gained)?;
+                replica.regroup(view, &bucket, gained)?;
                 replica.rebuild_trees(view)
             };
             if gained != before

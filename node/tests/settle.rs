@@ -286,7 +286,8 @@ fn put_bucket(cluster: &mut Cluster, n: u8) {
 
 #[test]
 fn nor_does_it_when_a_bucket_changed_its_number_of_replicas_meanwhile() {
-    for tag in TYPES {
+    // To another number than that of the bucket with the object, and to the same.
+    for (tag, n) in TYPES.into_iter().flat_map(|tag| [(tag, 2), (tag, 3)]) {
         let mut cluster = Cluster::with(4, settings);
         write(&mut cluster, 0, add(tag, "old"), 3);
         put_bucket(&mut cluster, 4);
@@ -298,7 +299,7 @@ fn nor_does_it_when_a_bucket_changed_its_number_of_replicas_meanwhile() {
         settle(&mut cluster);
         let is_gone = |core: &Core<_>| core.audit_object(&object) == Ok(None);
         assert!(cluster.cores.iter().all(is_gone), "{tag}");
-        put_bucket(&mut cluster, 2);
+        put_bucket(&mut cluster, n);
         cluster.restore(away, backup, 9_000, settings);
         for at in 0..4 {
             assert!(!is_there(&mut cluster, at, tag, 3), "{tag} at {at}");
@@ -308,6 +309,30 @@ fn nor_does_it_when_a_bucket_changed_its_number_of_replicas_meanwhile() {
         settle(&mut cluster);
         assert!(cluster.cores.iter().all(is_gone), "{tag}");
     }
+}
+
+#[test]
+fn what_a_removal_says_of_totals_that_were_forgotten_is_kept_the_same_by_all() {
+    let mut cluster = Cluster::with(4, settings);
+    write(&mut cluster, 0, add(TypeTag::Map, "old"), 3);
+    let map = object(TypeTag::Map, "k");
+    let page = ReadQuery::Page { after: None, prefix: Vec::new(), limit: 100 };
+    let ask = Request::Read { object: map.clone(), query: page, options: Options::default() };
+    let Reply::Read(read) = cluster.ask(0, ask) else { panic!("not read") };
+    let owns = |core: &Core<_>| core.audit_object(&map).unwrap().is_some_and(|audit| audit.owner);
+    let owners: Vec<usize> = (0..4).filter(|at| owns(&cluster.cores[*at])).collect();
+    remove(&mut cluster, 0, TypeTag::Map, 3);
+    settle(&mut cluster);
+    assert_eq!(all_rows(&cluster), []);
+    // One that hears nobody has nothing of the object but that, and a mark of it for the others.
+    isolate(&mut cluster, owners[0]);
+    let observed = Observed::Context(read.object.seen());
+    let change = Change { update: BTreeMap::new(), remove: ["other".to_string()].into() };
+    write(&mut cluster, owners[0], ObjectOp::Map(MapOp::Update { change, observed }), 1);
+    write(&mut cluster, owners[1], add(TypeTag::Map, "new"), 2);
+    cluster.heal();
+    settle(&mut cluster);
+    assert_eq!(cluster.differences(), []);
 }
 
 #[test]

@@ -87,6 +87,12 @@ impl Record {
         }
     }
 
+    /// Whether a replica may apply it at that time, microseconds, or later: it had no answer by
+    /// then, or nobody knew what becomes of it.
+    pub fn may_act_at(&self, at_us: u64) -> bool {
+        matches!(self.outcome, Outcome::Unknown) || self.done_us >= at_us
+    }
+
     /// The operation and its answer, of a write acknowledged as being on at least one disk, and
     /// of which some disk was intact at all times. A write acknowledged from memory alone, as its
     /// client allowed, may be lost.

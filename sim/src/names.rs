@@ -49,7 +49,9 @@ pub fn body(body: &PeerBody) -> String {
             Settle::Agree { .. } => format!("Settle {partition}: agree"),
             Settle::Done { .. } => format!("Settle {partition}: done"),
             Settle::Forgotten { object, .. } => format!("Settle {partition}: forgot {object}"),
-            Settle::Known { stable, .. } => format!("Settle {partition}: known {}", stable.len()),
+            Settle::Known { stable, .. } => {
+                format!("Settle {partition}: known {}", stable.most().len())
+            }
         },
         PeerBody::Summary(summary) => format!("Summary {summary:016x}"),
         PeerBody::Lacks(objects) => format!("Lacks {}", objects.len()),

@@ -39,7 +39,7 @@ pub use row::{Leaf, Real, Row};
 pub use rows::Rows;
 pub use rwset::RwSet;
 pub use set::{Set, SetOp};
-pub use stable::Stable;
+pub use stable::{Stable, StableByBucket};
 pub use zset::{Zset, ZsetOp};
 
 use std::collections::BTreeMap;

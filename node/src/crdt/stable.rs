@@ -85,6 +85,70 @@ impl Stable {
     }
 }
 
+/// The stable dots of a group of objects of several buckets. A bucket that came to the group when
+/// something was stable there already, with its objects, has less than the others.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct StableByBucket {
+    all: Stable,
+    /// Of buckets that came later; never the same as `all`, and never more.
+    later: BTreeMap<String, Stable>,
+}
+
+impl StableByBucket {
+    /// Whether no bucket has more than `most`.
+    pub fn is_sound(&self) -> bool {
+        let within =
+            |later: &Stable| later.upto.iter().all(|(of, upto)| *upto <= self.all.upto(*of));
+        self.later.values().all(within)
+    }
+
+    /// What is stable in every bucket but those that came later.
+    pub fn most(&self) -> &Stable {
+        &self.all
+    }
+
+    /// Buckets that came later.
+    pub fn later(&self) -> usize {
+        self.later.len()
+    }
+
+    /// What is stable in that bucket.
+    pub fn of(&self, bucket: &str) -> &Stable {
+        self.later.get(bucket).unwrap_or(&self.all)
+    }
+
+    /// A bucket comes to the group: of its objects nothing was said.
+    pub fn come(&mut self, bucket: &str) {
+        if !self.all.is_empty() {
+            self.later.insert(bucket.into(), Stable::default());
+        }
+    }
+
+    /// A bucket leaves the group.
+    pub fn leave(&mut self, bucket: &str) {
+        self.later.remove(bucket);
+    }
+
+    /// Adds what is stable in all buckets.
+    pub fn add(&mut self, stable: &Stable) {
+        self.all.join(stable);
+        self.later.values_mut().for_each(|later| later.join(stable));
+        self.later.retain(|_, later| *later != self.all);
+    }
+
+    /// Adds what is stable in `other`, bucket by bucket.
+    pub fn join(&mut self, other: &StableByBucket) {
+        for bucket in other.later.keys() {
+            self.later.entry(bucket.clone()).or_insert_with(|| self.all.clone());
+        }
+        for (bucket, later) in &mut self.later {
+            later.join(other.of(bucket));
+        }
+        self.all.join(&other.all);
+        self.later.retain(|_, later| *later != self.all);
+    }
+}
+
 impl Object {
     /// The live dots of a value from elsewhere that are stable and that whoever has seen `known`
     /// of the object has not seen: copies of what was removed long ago.
@@ -254,6 +318,77 @@ impl Counter {
         self.drop_runs(|run, tally| over(run, tally) && keeps != Some(*run));
         if self.runs.is_empty() {
             self.cleared = stable.rest_of(&self.cleared);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::NodeId;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const BUCKETS: [&str; 3] = ["a", "b", "c"];
+
+    fn stable(upto: &[u64]) -> Stable {
+        let actor = |place| Actor { node: NodeId(place), epoch: 1 };
+        let upto = upto.iter().enumerate().filter(|(_, upto)| **upto > 0);
+        Stable { upto: upto.map(|(place, upto)| (actor(place as u64), *upto)).collect() }
+    }
+
+    /// A history: what is agreed upon in all buckets, or a bucket that comes.
+    fn history() -> impl Strategy<Value = Vec<Result<Vec<u64>, usize>>> {
+        vec(prop_oneof![vec(0u64..9, 3).prop_map(Ok), (0usize..3).prop_map(Err)], 0..6)
+    }
+
+    fn after(history: &[Result<Vec<u64>, usize>]) -> StableByBucket {
+        let mut known = StableByBucket::default();
+        for step in history {
+            match step {
+                Ok(agreed) => known.add(&stable(agreed)),
+                Err(bucket) => known.come(BUCKETS[*bucket]),
+            }
+        }
+        known
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_has_what_was_agreed_upon_since_it_came(history in history()) {
+            let known = after(&history);
+            for (place, bucket) in BUCKETS.iter().enumerate() {
+                let came = history.iter().rposition(|step| *step == Err(place));
+                let mut since = Stable::default();
+                history[came.map_or(0, |came| came + 1)..]
+                    .iter()
+                    .filter_map(|step| step.as_ref().ok())
+                    .for_each(|agreed| since.join(&stable(agreed)));
+                prop_assert_eq!(known.of(bucket), &since);
+            }
+            prop_assert!(known.is_sound());
+        }
+
+        #[test]
+        fn joining_is_joining_in_each_bucket_in_any_order(
+            one in history(), other in history(), third in history(),
+        ) {
+            let [one, other, third] = [after(&one), after(&other), after(&third)];
+            let join = |a: &StableByBucket, b: &StableByBucket| {
+                let mut joined = a.clone();
+                joined.join(b);
+                joined
+            };
+            let joined = join(&one, &other);
+            for bucket in BUCKETS.into_iter().chain(["never later"]) {
+                let mut of = one.of(bucket).clone();
+                of.join(other.of(bucket));
+                prop_assert_eq!(joined.of(bucket), &of);
+            }
+            prop_assert!(joined.is_sound());
+            prop_assert_eq!(&joined, &join(&other, &one));
+            prop_assert_eq!(join(&joined, &third), join(&one, &join(&other, &third)));
+            prop_assert_eq!(&join(&joined, &one), &joined);
         }
     }
 }

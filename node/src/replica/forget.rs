@@ -7,7 +7,7 @@ use super::rows::{self, HUSK, Header, Summary};
 use super::settle::{ACTORS_MAX, Unchanged};
 use super::trees::{TreeKey, Trees};
 use crate::cluster::View;
-use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Stable, TypeTag};
+use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Stable, StableByBucket, TypeTag};
 use crate::metrics::Metric;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::wire::codec;
@@ -59,7 +59,7 @@ impl<S: Store> Replica<S> {
     /// stable.
     pub(super) fn removed_in(&self, view: &View, tree: TreeKey) -> Result<Stable, StoreError> {
         let (partition, n) = tree;
-        let none = Stable::default();
+        let none = StableByBucket::default();
         let known = self.settling.stable.get(&tree).unwrap_or(&none);
         let mut stable = Stable::default();
         let mut left = LOOK_HEADERS;
@@ -79,7 +79,7 @@ impl<S: Store> Replica<S> {
                     let long = header.object.context().interval_count() > INTERVALS_MAX;
                     let small = header.object.rows().is_none();
                     let dirty = header.rows.held > header.rows.present || header.rows.bases > 0;
-                    let new = !known.covers(header.object.context());
+                    let new = !known.of(&object.bucket).covers(header.object.context());
                     if gone || (new && (dirty || (long && small))) {
                         stable.raise(header.object.context());
                     }
@@ -96,7 +96,7 @@ impl<S: Store> Replica<S> {
         &self,
         view: &View,
         tree: TreeKey,
-        stable: &Stable,
+        stable: &StableByBucket,
     ) -> Result<(u64, Unchanged), StoreError> {
         let (partition, n) = tree;
         let mut trees = Trees::default();
@@ -116,7 +116,7 @@ impl<S: Store> Replica<S> {
                     damaged = true;
                     return Visit::Stop;
                 };
-                let settled = settled(header.clone(), stable);
+                let settled = settled(header.clone(), stable.of(&object.bucket));
                 let dirty = header.rows.held > header.rows.present || header.rows.bases > 0;
                 if (settled.as_ref() != Some(&header) || dirty) && changes.len() < CHANGES_MAX {
                     changes.push((key.to_vec(), rows::digest_of(Some(bytes))));
@@ -191,7 +191,7 @@ impl<S: Store> Replica<S> {
                     && let Ok(mut header) = rows::decode_header(&object, bytes)
                 {
                     let before = header.clone();
-                    header.object.fill(&stable);
+                    header.object.fill(stable.of(&object.bucket));
                     if header != before {
                         let after = rows::save(&object, &header, &mut batch);
                         let old = rows::digest_of(Some(bytes));
@@ -228,7 +228,9 @@ impl<S: Store> Replica<S> {
                 continue; // Next time.
             }
             match rows::decode_header(&object, &bytes) {
-                Ok(header) => self.settle_object(&object, header, tree.1, &stable)?,
+                Ok(header) => {
+                    self.settle_object(&object, header, tree.1, stable.of(&object.bucket))?;
+                }
                 Err(_) => self.note_damage(&object),
             }
         }

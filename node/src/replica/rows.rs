@@ -79,9 +79,10 @@ impl Header {
         self.rows.present > 0 || self.object.is_present()
     }
 
-    /// Whether it says anything at all.
+    /// Whether it says nothing at all. One without any dot may have rows that say what a removal
+    /// observed of totals which are over.
     pub fn is_empty(&self) -> bool {
-        self.object == Object::empty(self.object.tag())
+        self.rows == Summary::default() && self.object == Object::empty(self.object.tag())
     }
 
     /// Rows of a collection that clients see; of other types 1 when present.

@@ -19,7 +19,7 @@ use super::keys::{META_STABLE, prefix_end};
 use super::trees::TreeKey;
 use crate::cluster::View;
 use crate::config::Mutant;
-use crate::crdt::{NodeId, ObjectId, Stable};
+use crate::crdt::{NodeId, ObjectId, Stable, StableByBucket};
 use crate::metrics::Metric;
 use crate::placement::{N_ALL, PARTITIONS, partition_of};
 use crate::store::{Batch, Family, Store, StoreError, Visit};
@@ -34,13 +34,16 @@ const OPEN_MAX: usize = 16;
 const PATIENCE_US: u64 = 5_000_000;
 /// After a step that failed the next one follows so much later, µs.
 const RETRY_US: u64 = 1_000_000;
+/// Buckets that came to a tree since something was agreed upon there; with more, what is stable
+/// there is forgotten.
+const LATER_MAX: usize = 64;
 /// Actors in one proposal.
 pub(super) const ACTORS_MAX: usize = 4_096;
 
 /// What the replica knows of stability.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
-    pub(super) stable: BTreeMap<TreeKey, Stable>,
+    pub(super) stable: BTreeMap<TreeKey, StableByBucket>,
     /// The replication factors under which `stable` holds, see [`factors_of`].
     factors: u64,
     /// By partition: dots of this life's actor up to there are given out no more.
@@ -121,7 +124,7 @@ impl<S: Store> Replica<S> {
         if self.settling.stable.is_empty() || !view.owns(object) {
             return None;
         }
-        self.settling.stable.get(&Self::tree_of(view, object))
+        self.settling.stable.get(&Self::tree_of(view, object)).map(|all| all.of(&object.bucket))
     }
 
     /// Reads what was stable, as far as the buckets are still as they were.
@@ -131,7 +134,7 @@ impl<S: Store> Replica<S> {
         let end = prefix_end(META_STABLE);
         self.store.scan(Family::Meta, META_STABLE, end.as_deref(), &mut |key, value| {
             if let ([high, low, n], Ok((under, stable))) =
-                (&key[META_STABLE.len()..], codec::decode::<(u64, Stable)>(value))
+                (&key[META_STABLE.len()..], codec::decode::<(u64, StableByBucket)>(value))
                 && under == factors
             {
                 found.insert((u16::from_be_bytes([*high, *low]), *n), stable);
@@ -144,11 +147,11 @@ impl<S: Store> Replica<S> {
     }
 
     /// The objects of a bucket belong to trees of another replication factor now, `gained`. In
-    /// those nothing is known to be stable any more, as that was not said of these objects.
+    /// those nothing is known to be stable of them: that was not said of these objects.
     ///
     /// # Errors
     /// The store could not be written.
-    pub fn regroup(&mut self, view: &View, gained: u8) -> Result<(), StoreError> {
+    pub fn regroup(&mut self, view: &View, bucket: &str, gained: u8) -> Result<(), StoreError> {
         let factors = factors_of(view);
         self.settling.factors = factors;
         self.settling.agreed.clear();
@@ -156,7 +159,11 @@ impl<S: Store> Replica<S> {
         self.settling.at_work.clear();
         let mut batch = Batch::default();
         self.settling.stable.retain(|tree, stable| {
-            let stays = tree.1 != gained;
+            match tree.1 == gained {
+                true => stable.come(bucket),
+                false => stable.leave(bucket),
+            }
+            let stays = stable.later() <= LATER_MAX;
             match stays {
                 true => {
                     let row = codec::encode(&(factors, &*stable));
@@ -237,10 +244,17 @@ impl<S: Store> Replica<S> {
     /// Asks all members whether the dots of what is removed in the tree are known wherever they
     /// must be.
     fn propose(&mut self, view: &View, now: Time, tree: TreeKey) -> Result<(), StoreError> {
-        let stable = self.removed_in(view, tree)?;
+        let mut stable = self.removed_in(view, tree)?;
         if stable.is_empty() {
             self.settling.candidates.remove(&tree);
             return Ok(());
+        }
+        if let Some(known) = self.settling.stable.get(&tree)
+            && known.later() > 0
+            && known.most().len() + stable.len() <= ACTORS_MAX
+        {
+            // The same is asked of the buckets that came later.
+            stable.join(known.most());
         }
         let again_us = now.mono_us + u64::from(self.config.settle_ms) * 1_000;
         self.settling.candidates.insert(tree, Some(again_us));
@@ -286,7 +300,10 @@ impl<S: Store> Replica<S> {
             Settle::Done { number } => {
                 let agreed = self.settling.agreed.remove(&tree);
                 match agreed.filter(|a| (a.leader, a.number) == (from, number)) {
-                    Some(agreed) => self.adopt(view, tree, &agreed.stable, agreed.unchanged),
+                    Some(agreed) => {
+                        let learn = |known: &mut StableByBucket| known.add(&agreed.stable);
+                        self.adopt(view, tree, learn, agreed.unchanged)
+                    }
                     None => Ok(()),
                 }
             }
@@ -336,8 +353,8 @@ impl<S: Store> Replica<S> {
         *floor = (*floor).max(stable.upto(self.actor));
         if owner {
             let known = self.settling.stable.get(&tree).cloned().unwrap_or_default();
-            let mut joined = stable.clone();
-            joined.join(&known);
+            let mut joined = known;
+            joined.add(&stable);
             let (_, unchanged) = self.settled_tree(view, tree, &joined)?;
             let agreed = Agreed { leader: from, number, stable, unchanged };
             self.settling.agreed.insert(tree, agreed);
@@ -372,10 +389,11 @@ impl<S: Store> Replica<S> {
         from: NodeId,
         tree: TreeKey,
         equal: &Equal,
-        stable: &Stable,
+        stable: &StableByBucket,
     ) -> Result<(), StoreError> {
         let both = super::exchange::common(view, from, tree);
-        if !both || equal.factors != self.settling.factors || stable.len() > ACTORS_MAX {
+        let large = stable.most().len() > ACTORS_MAX || stable.later() > LATER_MAX;
+        if !both || equal.factors != self.settling.factors || large {
             return Ok(());
         }
         let mut joined = self.settling.stable.get(&tree).cloned().unwrap_or_default();
@@ -386,7 +404,7 @@ impl<S: Store> Replica<S> {
         }
         let (root, _) = self.settled_tree(view, tree, &joined)?;
         match root == equal.root {
-            true => self.adopt(view, tree, stable, Vec::new()),
+            true => self.adopt(view, tree, |known| known.join(stable), Vec::new()),
             false => Ok(()),
         }
     }
@@ -405,11 +423,11 @@ impl<S: Store> Replica<S> {
         &mut self,
         view: &View,
         tree: TreeKey,
-        stable: &Stable,
+        learn: impl FnOnce(&mut StableByBucket),
         unchanged: Unchanged,
     ) -> Result<(), StoreError> {
         let mut joined = self.settling.stable.get(&tree).cloned().unwrap_or_default();
-        joined.join(stable);
+        learn(&mut joined);
         let mut batch = Batch::default();
         let row = codec::encode(&(self.settling.factors, joined.clone()));
         batch.put(Family::Meta, stable_key(tree), row);

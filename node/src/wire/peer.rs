@@ -3,7 +3,8 @@
 
 use super::api::ReadQuery;
 use crate::crdt::{
-    Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Stable, Ttl,
+    Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Stable, StableByBucket,
+    Ttl,
 };
 use crate::placement::{Layout, LayoutId};
 use bincode::{Decode, Encode};
@@ -245,7 +246,7 @@ pub enum Settle {
         /// As in `Ask`.
         factors: u64,
         /// The dots.
-        stable: Stable,
+        stable: StableByBucket,
     },
 }
 
@@ -270,6 +271,7 @@ impl PeerBody {
             PeerBody::Handoff { items, .. } => items.iter().all(|(_, delta)| delta.is_canonical()),
             PeerBody::Rows { page, .. } => page.is_canonical(),
             PeerBody::Settle { what: Settle::Forgotten { dots, .. }, .. } => dots.is_canonical(),
+            PeerBody::Settle { what: Settle::Known { stable, .. }, .. } => stable.is_sound(),
             _ => true,
         }
     }

@@ -73,7 +73,7 @@ fn claims(record: &Record, all: &[&Record]) -> Vec<(Vec<u8>, bool)> {
                 other.possible_write(),
                 Some(ObjectOp::Set(SetOp::Update { add, .. })) if add.contains(member)
             );
-            let later = !std::ptr::eq(*other, record) && other.done_us >= record.invoked_us;
+            let later = !std::ptr::eq(*other, record) && other.may_act_at(record.invoked_us);
             adds && later && removed(other, Some(member))
         })
     };

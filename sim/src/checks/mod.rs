@@ -160,6 +160,11 @@ pub fn layout_of(nodes: &[Node]) -> Option<Arc<Layout>> {
 /// The places of the object's owners.
 pub fn owners(layout: &Layout, nodes: &[Node], object: &ObjectId) -> Vec<usize> {
     let n = nodes.iter().find_map(|node| node.n_of(&object.bucket)).unwrap_or(N);
+    owners_of_n(layout, nodes, object, n)
+}
+
+/// The places of the object's owners in the eyes of whoever knows of that replication factor.
+pub fn owners_of_n(layout: &Layout, nodes: &[Node], object: &ObjectId, n: u8) -> Vec<usize> {
     let list = layout.preference(partition_of(object), n);
     let place = |id| nodes.iter().position(|node| node.id() == id);
     list.owners().iter().filter_map(|id| place(*id)).collect()
@@ -226,7 +231,7 @@ fn may_cover(remover: &Record, observed: &Observed, write: &Record) -> bool {
                 (Some(told), Some(dots)) => dots.iter().any(|dot| told.contains(*dot)),
                 _ => true,
             };
-            remover.done_us >= write.invoked_us && (may_name || reads_first)
+            remover.may_act_at(write.invoked_us) && (may_name || reads_first)
         }
     }
 }

@@ -2,7 +2,7 @@
 //! that could not be reached while the read was under way cannot have answered it, and a node that
 //! only stands in says nothing of an object that it does not hold.
 
-use super::{Findings, layout_of, owners};
+use super::{Findings, layout_of, owners_of_n};
 use crate::faults::Conditions;
 use crate::history::{Outcome, Record};
 use crate::node::Node;
@@ -26,7 +26,9 @@ pub fn at_answer(
     }
     findings.count("reads_compared_with_reach", 1);
     let from = record.node;
-    let owners = owners(&layout, nodes, &record.intent.object);
+    // A node that hears nobody counts by what it knows of the bucket.
+    let Some(n) = nodes[from].n_of(&record.intent.object.bucket) else { return };
+    let owners = owners_of_n(&layout, nodes, &record.intent.object, n);
     let reached = |to: usize| {
         let link = |a: usize, b: usize| !conditions.links[a][b].cut;
         to == from || (nodes[to].is_up() && link(from, to) && link(to, from))
