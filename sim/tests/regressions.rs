@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 62] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 69] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
