@@ -7,11 +7,11 @@ mod twice;
 use clap::{Args, Parser, Subcommand};
 use scenario::{Run, Shrink};
 use starling_node::config::Mutant;
-use starling_sim::faults;
 use starling_sim::reach::{self, Line};
 use starling_sim::sweep::{self, Summary};
 use starling_sim::trace::Sink;
 use starling_sim::verdict::{Params, Verdict, run_alone};
+use starling_sim::{faults, say};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -150,13 +150,13 @@ fn file_sink(path: &Path) -> io::Result<Sink> {
 
 fn print_verdict(verdict: &Verdict) {
     for (name, count) in &verdict.counts {
-        println!("{count:>12} {name}");
+        say!("{count:>12} {name}");
     }
     for violation in &verdict.violations {
-        println!("BROKEN {}: {}", violation.check, violation.detail);
+        say!("BROKEN {}: {}", violation.check, violation.detail);
     }
     if verdict.is_clean() {
-        println!("every promise was kept");
+        say!("every promise was kept");
     }
 }
 
@@ -178,7 +178,7 @@ fn sweep_seeds(args: &Sweep) -> io::Result<bool> {
         let plan = sweep::Plan { seeds: args.seeds.clone(), jobs, until_found, state, other: None };
         let summary = sweep::sweep(&params, &plan)?;
         match args.json {
-            true => println!("{}", serde_json::to_string_pretty(&summary)?),
+            true => say!("{}", serde_json::to_string_pretty(&summary)?),
             false => print_summary(&summary, &name, params.mutant),
         }
         for (name, count) in &summary.counts {
@@ -217,7 +217,7 @@ fn sweeps(args: &Sweep) -> Vec<(String, Params)> {
 fn print_reach(counts: &BTreeMap<String, u64>) -> bool {
     let lines = reach::table(counts);
     for line in &lines {
-        println!("{line}");
+        say!("{line}");
     }
     lines.iter().all(Line::is_well)
 }
@@ -226,24 +226,24 @@ fn print_summary(summary: &Summary, name: &str, mutant: Option<Mutant>) {
     match mutant {
         Some(_) => match (summary.seeds_to_find, summary.failures.first()) {
             (Some(seeds), Some(first)) => {
-                println!("{name}: caught after {seeds} seeds by {}", checks_of(first));
+                say!("{name}: caught after {seeds} seeds by {}", checks_of(first));
             }
-            _ => println!("{name}: NOT caught in {} seeds", summary.runs),
+            _ => say!("{name}: NOT caught in {} seeds", summary.runs),
         },
         None => {
             for (name, count) in &summary.counts {
-                println!("{count:>14} {name}");
+                say!("{count:>14} {name}");
             }
             for failure in &summary.failures {
-                println!("seed {} broke {}", failure.seed, checks_of(failure));
+                say!("seed {} broke {}", failure.seed, checks_of(failure));
                 if let Some(first) = failure.violations.first() {
-                    println!("    {}", first.detail.lines().next().unwrap_or_default());
+                    say!("    {}", first.detail.lines().next().unwrap_or_default());
                 }
-                println!("    {}", failure.command);
+                say!("    {}", failure.command);
             }
         }
     }
-    println!(
+    say!(
         "{name}: {} runs, {} with a broken promise; {} virtual seconds in {:.1} s: {:.0} per \
          second, {:.0} per second of a core",
         summary.runs,
@@ -270,7 +270,7 @@ fn replay(args: &Replay) -> io::Result<bool> {
     eprintln!("{}", params.command());
     let verdict = run_alone(&params, Some(Box::new(BufWriter::new(io::stdout()))));
     for violation in &verdict.violations {
-        println!("BROKEN {}: {}", violation.check, violation.detail);
+        say!("BROKEN {}: {}", violation.check, violation.detail);
     }
     io::stdout().flush()?;
     Ok(verdict.is_clean() != params.mutant.is_some())

@@ -10,6 +10,7 @@ pub mod leaves;
 mod names;
 pub mod network;
 pub mod node;
+pub mod out;
 pub mod pbs;
 pub mod plan;
 pub mod random;

@@ -9,7 +9,7 @@ use starling_node::store::memory::MemoryStore;
 use starling_node::wire::api::{Request, RequestId};
 use starling_node::wire::peer::{PeerBody, PeerMessage};
 use starling_sim::plan::{exchange, gossip, hints, ring};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 #[test]
 fn the_debt_of_an_outage_is_what_real_cores_owe() {
@@ -122,5 +122,19 @@ fn an_impossible_size_is_wrong_usage() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments}: {text}");
         assert!(text.contains(named), "{arguments}: {text}");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_reading_ends_the_program_without_a_word() {
+    for more in [&[][..], &["--json"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_starling-sim"));
+        command.args(["run", "--seed", "1", "--seconds", "2"]).args(more);
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(141), "{more:?}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{more:?}");
     }
 }

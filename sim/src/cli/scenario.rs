@@ -3,13 +3,13 @@
 use super::{Shape, file_sink, print_verdict};
 use clap::Args;
 use starling_node::config::Mutant;
-use starling_sim::history;
 use starling_sim::pbs::wrong_usage;
 use starling_sim::report::{Figures, Told, page};
 use starling_sim::scenario::{Ran, Scenario, read, run_setup};
 use starling_sim::shrink;
 use starling_sim::verdict::{Params, run_alone};
 use starling_sim::world::Setup;
+use starling_sim::{history, say};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -50,8 +50,8 @@ fn run_seed(args: &Run, params: &Params) -> io::Result<bool> {
     let sink = args.trace.as_deref().map(file_sink).transpose()?;
     let begun = std::time::Instant::now();
     if !args.json {
-        println!("{}", params.command());
-        starling_sim::world::planned(params).iter().for_each(|fault| println!("  {fault}"));
+        say!("{}", params.command());
+        starling_sim::world::planned(params).iter().for_each(|fault| say!("  {fault}"));
     }
     let verdict = match args.html.is_some() || args.history.is_some() {
         false => run_alone(params, sink),
@@ -64,10 +64,10 @@ fn run_seed(args: &Run, params: &Params) -> io::Result<bool> {
         }
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&verdict)?);
+        say!("{}", serde_json::to_string_pretty(&verdict)?);
     } else {
         print_verdict(&verdict);
-        println!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
+        say!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
     }
     Ok(verdict.is_clean() != params.mutant.is_some())
 }
@@ -89,14 +89,14 @@ fn run_file(args: &Run, file: &Path) -> io::Result<bool> {
     write_files(args, &told, &ran)?;
     let verdict = &ran.verdict;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(verdict)?);
+        say!("{}", serde_json::to_string_pretty(verdict)?);
     } else {
-        println!("{}", verdict.command);
-        println!("{}", scenario.about);
-        verdict.faults.iter().for_each(|fault| println!("  {fault}"));
+        say!("{}", verdict.command);
+        say!("{}", scenario.about);
+        verdict.faults.iter().for_each(|fault| say!("  {fault}"));
         print_verdict(verdict);
         verdict.figures.iter().for_each(print_figures);
-        println!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
+        say!("trace {}, {:.3} s", verdict.trace, begun.elapsed().as_secs_f64());
     }
     Ok(verdict.is_clean() != mutant.is_some())
 }
@@ -128,19 +128,19 @@ fn print_figures(figures: &Figures) {
         None => "none begun".into(),
     };
     let (all, answered) = (figures.operations, figures.answered);
-    println!("{answered} of {all} operations answered");
-    println!("while a fault was active: {} answered", percent(figures.availability));
-    println!("  reads {}", percent(figures.availability_reads));
-    println!("  writes {}", percent(figures.availability_writes));
-    println!("  that asked for one replica {}", percent(figures.availability_w1));
+    say!("{answered} of {all} operations answered");
+    say!("while a fault was active: {} answered", percent(figures.availability));
+    say!("  reads {}", percent(figures.availability_reads));
+    say!("  writes {}", percent(figures.availability_writes));
+    say!("  that asked for one replica {}", percent(figures.availability_w1));
     let latency = figures.latency_ms;
-    println!("latency: half within {} ms, 99 of 100 within {} ms", latency.p50, latency.p99);
+    say!("latency: half within {} ms, 99 of 100 within {} ms", latency.p50, latency.p99);
     match figures.recovery_s {
-        Some(seconds) => println!("recovered {seconds} s after the last fault"),
-        None => println!("not seen to recover"),
+        Some(seconds) => say!("recovered {seconds} s after the last fault"),
+        None => say!("not seen to recover"),
     }
     let stale = &figures.staleness;
-    println!("{} of {} reads stale, the oldest {} ms", stale.stale, stale.reads, stale.max_ms);
+    say!("{} of {} reads stale, the oldest {} ms", stale.stale, stale.reads, stale.max_ms);
 }
 
 #[derive(Args)]
@@ -187,8 +187,8 @@ pub(super) fn shrink(args: &Shrink) -> io::Result<bool> {
     let text = shrunk.scenario.to_toml().map_err(io::Error::other)?;
     let head = format!("# Breaks {}; replay it with\n#   {command}\n\n", shrunk.check);
     std::fs::write(&args.out, head + &text)?;
-    println!("{} in {} runs, to {}", shrunk.check, shrunk.runs, size(&shrunk.scenario));
-    println!("{}", shrunk.detail.lines().next().unwrap_or_default());
-    println!("{command}");
+    say!("{} in {} runs, to {}", shrunk.check, shrunk.runs, size(&shrunk.scenario));
+    say!("{}", shrunk.detail.lines().next().unwrap_or_default());
+    say!("{command}");
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use super::{Shape, parse_range};
 use clap::Args;
+use starling_sim::say;
 use starling_sim::sweep::{self, SAME_IN_BOTH};
 use std::io;
 use std::ops::Range;
@@ -45,7 +46,7 @@ fn in_two_builds(args: &Twice, other: &Path) -> io::Result<bool> {
     let summary = sweep::sweep(&args.shape.params(0), &plan)?;
     for failure in &summary.failures {
         for found in &failure.violations {
-            println!("seed {}: {}: {}", failure.seed, found.check, found.detail);
+            say!("seed {}: {}: {}", failure.seed, found.check, found.detail);
         }
     }
     let differ = summary.counts.get(&format!("broken {SAME_IN_BOTH}")).copied().unwrap_or(0);
@@ -54,7 +55,7 @@ fn in_two_builds(args: &Twice, other: &Path) -> io::Result<bool> {
         0 => "identical".to_string(),
         _ => format!("NOT identical in {differ}"),
     };
-    println!(
+    say!(
         "{} seeds in two builds each: traces {how}, {} lines and {} bytes hashed; {} broke a \
          promise alike; {:.1} s",
         summary.runs,
@@ -87,12 +88,12 @@ fn in_two_processes(args: &Twice) -> io::Result<bool> {
         bytes += one.len();
         if one.is_empty() || one != two {
             all_equal = false;
-            println!("seed {seed}: {}", first_difference(&one, &two));
+            say!("seed {seed}: {}", first_difference(&one, &two));
         }
     }
     let runs = args.seeds.end - args.seeds.start;
     let how = if all_equal { "byte-identical" } else { "NOT identical" };
-    println!("{runs} seeds in two processes each: traces {how}, {bytes} bytes compared");
+    say!("{runs} seeds in two processes each: traces {how}, {bytes} bytes compared");
     Ok(all_equal)
 }
 

@@ -265,8 +265,8 @@ pub fn run(args: &Plan) -> io::Result<bool> {
     args.check().unwrap_or_else(|problem| wrong_usage(&problem));
     let report = args.answer().map_err(io::Error::other)?;
     match args.json {
-        true => println!("{}", serde_json::to_string_pretty(&report)?),
-        false => print!("{}", print::report(&report)),
+        true => crate::say!("{}", serde_json::to_string_pretty(&report)?),
+        false => crate::out::print(format_args!("{}", print::report(&report))),
     }
     if let Some(path) = &args.plot {
         print::plot(&report, path)?;

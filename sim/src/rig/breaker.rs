@@ -27,6 +27,10 @@ pub struct Breaker {
     may_end: Vec<bool>,
     /// Nodes whose clocks are to shift and have not said so yet.
     to_shift: Vec<bool>,
+    /// Nodes that were started again and took no request yet, and since when.
+    starting: Vec<(usize, Instant)>,
+    /// How long starts took.
+    started: Vec<Duration>,
     wrong: Wrong,
 }
 
@@ -89,7 +93,19 @@ impl Breaker {
         let (now, may_end) = (Conditions::fair(count), vec![false; count]);
         let pairs = vec![vec![Pair::default(); count]; count];
         let to_shift = setup.shifted;
-        Ok(Breaker { plan, net, nodes, proxies, pairs, now, may_end, to_shift, wrong })
+        Ok(Breaker {
+            plan,
+            net,
+            nodes,
+            proxies,
+            pairs,
+            now,
+            may_end,
+            to_shift,
+            starting: Vec::new(),
+            started: Vec::new(),
+            wrong,
+        })
     }
 
     /// Goes through the plan, which began at `begun`, to its end.
@@ -108,7 +124,7 @@ impl Breaker {
                 self.ask_clocks();
             }
             for (_, node) in restarts.extract_if(.., |(due_ms, _)| *due_ms <= at_ms) {
-                self.nodes[node].start()?;
+                self.start_again(node)?;
             }
             let strikes = faults::strikes(&self.plan, at_ms);
             let next = faults::conditions(&self.plan, self.nodes.len(), at_ms);
@@ -122,7 +138,31 @@ impl Breaker {
                 }
             }
         }
+        self.await_started();
         Ok(())
+    }
+
+    fn start_again(&mut self, node: usize) -> anyhow::Result<()> {
+        self.nodes[node].start()?;
+        self.starting.push((node, Instant::now()));
+        Ok(())
+    }
+
+    /// Waits until nodes that were started again take requests, but not for long.
+    fn await_started(&mut self) {
+        let until = Instant::now() + START_MAX;
+        while !self.starting.is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+            let nodes = &self.nodes;
+            let there = self.starting.extract_if(.., |(node, _)| nodes[*node].listens());
+            self.started.extend(there.map(|(_, since)| since.elapsed()));
+        }
+    }
+
+    /// How long nodes needed to start again, ms: the median; none if none had to.
+    pub fn start_ms(&mut self) -> Option<u64> {
+        self.started.sort_unstable();
+        self.started.get(self.started.len() / 2).map(|took| took.as_millis() as u64)
     }
 
     /// Reports processes that ended and had no reason to.
@@ -237,7 +277,7 @@ impl Breaker {
         let back = old.down.is_some() && new.down.is_none();
         let ended = (old.full || old.sync_fails) && disk_is_well && new.down.is_none();
         if (back || ended) && !self.nodes[node].is_up() {
-            self.nodes[node].start()?;
+            self.start_again(node)?;
         }
         Ok(())
     }
@@ -280,6 +320,8 @@ impl Breaker {
 }
 
 const POLL: Duration = Duration::from_millis(50);
+/// For a process to take requests.
+const START_MAX: Duration = Duration::from_secs(10);
 
 /// Starts the proxy of a node and waits until it listens.
 fn proxy(node: usize, nodes: usize) -> anyhow::Result<Child> {

@@ -15,7 +15,7 @@ use crate::scenario::{Bucket, Cluster, Entry, Network, Scenario, Workload};
 
 const NODES: usize = 5;
 /// From a process's start until it gossips where nothing else runs, ms; see `docs/chaos.md`.
-pub const START_MS: u64 = 200;
+const START_MS: u64 = 200;
 
 /// Times of a run, seconds.
 #[derive(Clone, Copy, Debug)]

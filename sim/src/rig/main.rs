@@ -28,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use many::Plan;
 use results::Results;
 use scenario::Scenario;
-use starling_sim::{faults, network};
+use starling_sim::{faults, network, out, say};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -101,9 +101,12 @@ struct Run {
 struct Table {
     #[command(flatten)]
     common: Common,
-    /// What processes need to start again, for predictions, ms
-    #[arg(long, default_value_t = catalogue::START_MS)]
-    start_ms: u64,
+    /// What processes need to start again, for predictions, instead of what was measured, ms
+    #[arg(long)]
+    start_ms: Option<u64>,
+    /// Simulated runs for each real one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    draws: u64,
 }
 
 #[derive(Args)]
@@ -124,7 +127,7 @@ fn main() -> ExitCode {
         What::Run(args) => run(&args),
         What::List => {
             for name in catalogue::names() {
-                println!("{name:<24}{}", catalogue::about(name).unwrap_or_default());
+                say!("{name:<24}{}", catalogue::about(name).unwrap_or_default());
             }
             Ok(true)
         }
@@ -175,7 +178,7 @@ fn times(short: bool) -> catalogue::Times {
 fn print(args: &Print) -> anyhow::Result<bool> {
     let scenario = catalogue::scenario(&args.name, args.run, times(args.short));
     let scenario = scenario.context("no such fault; see starling-chaos list")?;
-    print!("{}", toml::to_string(&scenario)?);
+    out::print(format_args!("{}", toml::to_string(&scenario)?));
     Ok(true)
 }
 
@@ -192,9 +195,9 @@ fn all(args: &All) -> anyhow::Result<bool> {
     let (plan, mut results) = (args.common.plan(args.jobs)?, args.common.results()?);
     let times = args.common.times();
     many::all(&plan, &mut results, &names, args.runs, times)?;
-    println!("{}", results.table(times.seconds));
+    say!("{}", results.table(times.seconds));
     let broken = results.reports.iter().filter(|report| !report.is_clean()).count();
-    println!("{} runs, {broken} with a broken promise", results.reports.len());
+    say!("{} runs, {broken} with a broken promise", results.reports.len());
     Ok(broken == 0)
 }
 
@@ -202,16 +205,17 @@ fn run(args: &Run) -> anyhow::Result<bool> {
     tools::check()?;
     let scenario = Scenario::read(&args.file)?;
     let report = many::alone(&args.common.plan(1)?, &scenario)?;
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?);
     Ok(report.is_clean())
 }
 
 fn table(args: &Table) -> anyhow::Result<bool> {
     let (common, mut results) = (&args.common, args.common.results()?);
     if let Some(simulator) = &common.simulator {
-        many::predict_all(&mut results.reports, simulator, common.times(), args.start_ms)?;
+        let (draws, start_ms) = (args.draws, args.start_ms);
+        many::predict_all(&mut results.reports, simulator, common.times(), draws, start_ms)?;
     }
-    println!("{}", results.table(common.times().seconds));
+    say!("{}", results.table(common.times().seconds));
     Ok(true)
 }
 

@@ -16,6 +16,9 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+/// Between the seeds of one run's predictions: there are fewer runs of a fault.
+const DRAWS_APART: u64 = 1_000_000;
+
 /// What all runs share.
 pub struct Plan {
     /// The program `starling`.
@@ -77,8 +80,9 @@ pub fn all(
     failed.into_inner().expect("nobody panics with it").map_or(Ok(()), Err)
 }
 
-/// Asks the simulator anew about runs of the list that were done; the file of results stays as it
-/// is.
+/// Asks the simulator anew about runs of the list that were done, each from so many seeds; the file
+/// of results stays as it is. A process starts again as fast as it did in the run, unless `start_ms`
+/// says otherwise.
 ///
 /// # Errors
 /// The simulator fails.
@@ -86,15 +90,21 @@ pub fn predict_all(
     reports: &mut [Report],
     simulator: &Path,
     times: Times,
-    start_ms: u64,
+    seeds: u64,
+    start_ms: Option<u64>,
 ) -> anyhow::Result<()> {
     for report in reports.iter_mut().filter(|report| report.seconds == times.seconds) {
         let scenario = catalogue::scenario(&report.name, report.seed, times);
         let Some(mut scenario) = scenario else { continue };
-        scenario.cluster.start_ms = start_ms;
-        let mut file = tempfile::NamedTempFile::new()?;
-        file.write_all(toml::to_string(&scenario)?.as_bytes())?;
-        report.predicted = Some(predict(simulator, file.path())?);
+        let start_ms = start_ms.or(report.figures.start_ms);
+        scenario.cluster.start_ms = start_ms.unwrap_or(scenario.cluster.start_ms);
+        report.predictions.clear();
+        for draw in 0..seeds {
+            scenario.seed = report.seed + draw * DRAWS_APART;
+            let mut file = tempfile::NamedTempFile::new()?;
+            file.write_all(toml::to_string(&scenario)?.as_bytes())?;
+            report.predictions.push(predict(simulator, file.path())?);
+        }
     }
     Ok(())
 }
@@ -151,7 +161,8 @@ pub fn alone(plan: &Plan, scenario: &Scenario) -> anyhow::Result<Report> {
     );
     let mut report: Report = serde_json::from_str(&fs::read_to_string(&report)?)?;
     if let Some(simulator) = &plan.simulator {
-        report.predicted = Some(predict(simulator, &file).context("the simulator's prediction")?);
+        let predicted = predict(simulator, &file).context("the simulator's prediction")?;
+        report.predictions = vec![predicted];
     }
     tidy(&dir, report.is_clean())?;
     Ok(report)

@@ -43,8 +43,9 @@ pub struct Report {
     pub findings: Findings,
     /// Processes that ended, or lived on, and should not have; recovery that did not come.
     pub wrong: Vec<String>,
-    /// What the simulator says of the same file.
-    pub predicted: Option<Figures>,
+    /// What the simulator says of the same file, from one seed or from several.
+    #[serde(default)]
+    pub predictions: Vec<Figures>,
 }
 
 impl Report {
@@ -79,7 +80,7 @@ pub fn one(scenario: &Scenario, program: &Path, dir: &Path) -> anyhow::Result<Re
     let (figures, findings) = runtime.block_on(inside(scenario, program, breaker, &wrong))?;
     let wrong = std::mem::take(&mut *wrong.lock().expect("nobody panics with it"));
     let (name, seed, seconds) = (scenario.name.clone(), scenario.seed, scenario.seconds);
-    Ok(Report { name, seed, seconds, figures, findings, wrong, predicted: None })
+    Ok(Report { name, seed, seconds, figures, findings, wrong, predictions: Vec::new() })
 }
 
 async fn inside(
@@ -114,6 +115,7 @@ async fn inside(
     let (values, unsettled) = last_words(&cluster, &records, nodes).await;
     unsettled.into_iter().for_each(&say);
     breaker.finish();
+    let start_ms = breaker.start_ms();
     let odd = records.iter().filter(|record| matches!(record.outcome, Outcome::Odd(_)));
     odd.clone().take(5).for_each(|record| say(format!("an odd answer: {record:?}")));
     let plan = scenario.plan();
@@ -123,6 +125,7 @@ async fn inside(
     let counted = figures::count(&records, &spans);
     let figures = Figures {
         recovery_s,
+        start_ms,
         lost: findings.lost,
         counters_exact: findings.counters_wrong == 0,
         ..counted

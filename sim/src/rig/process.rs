@@ -130,6 +130,11 @@ impl Process {
         self.child.is_some()
     }
 
+    /// Whether somebody takes requests there.
+    pub fn listens(&self) -> bool {
+        TcpStream::connect(format!("{}:{HTTP}", net::host(self.node))).is_ok()
+    }
+
     fn tail(&self) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

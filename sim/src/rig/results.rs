@@ -76,7 +76,7 @@ impl Results {
     pub fn table(&self, seconds: u64) -> String {
         let of_length = |report: &&Report| report.seconds == seconds;
         let reports: Vec<&Report> = self.reports.iter().filter(of_length).collect();
-        let is_predicted = reports.iter().any(|report| report.predicted.is_some());
+        let is_predicted = reports.iter().any(|report| !report.predictions.is_empty());
         let mut text = String::from(
             "| fault | runs | operations | lost | counters exact | available | \
              recovered, median (most) |",
@@ -133,7 +133,7 @@ fn row(text: &mut String, name: &str, runs: &[&Report], is_predicted: bool) {
 }
 
 fn predicted<'a>(runs: &[&'a Report]) -> Vec<&'a Figures> {
-    runs.iter().filter_map(|run| run.predicted.as_ref()).collect()
+    runs.iter().flat_map(|run| &run.predictions).collect()
 }
 
 /// The mean, in percent.
@@ -193,7 +193,7 @@ mod tests {
             ..Figures::default()
         };
         let (name, findings, wrong) = (name.into(), Findings::default(), Vec::new());
-        Report { name, seed, seconds: 60, figures, findings, wrong, predicted: None }
+        Report { name, seed, seconds: 60, figures, findings, wrong, predictions: Vec::new() }
     }
 
     #[test]
@@ -215,11 +215,15 @@ mod tests {
         );
         assert!(table.contains("| wipe | 1 | 100 | 0 | yes | 50.00 % | never |"), "{table}");
         let mut predicted = report("bridge", 0, Some(1.2));
-        predicted.predicted =
-            Some(Figures { availability: Some(0.4), recovery_s: Some(1.0), ..Figures::default() });
+        let draw = |took| Figures {
+            availability: Some(0.4),
+            recovery_s: Some(took),
+            ..Figures::default()
+        };
+        predicted.predictions = [0.7, 1.0, 1.9].map(draw).to_vec();
         results.add(predicted).expect("written");
         let table = results.table(60);
-        let row = "| 50.00 % | 1.2 s (1.2 s) | 40.00 % | 1.25 | 1.0 s (1.0 s) | 1.20 |";
+        let row = "| 50.00 % | 1.2 s (1.2 s) | 40.00 % | 1.25 | 1.0 s (1.9 s) | 1.20 |";
         assert!(table.contains(row), "{table}");
         let other = Results::open(&file, "two".into()).expect("read");
         assert!(other.reports.is_empty());

@@ -1,7 +1,7 @@
 //! `starling cluster`: looks at a cluster and forms its first layout, over HTTP to any node.
 
 use super::get::{Ask, Node};
-use super::{USAGE, fail};
+use super::{USAGE, fail, print};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use std::process::ExitCode;
@@ -78,14 +78,10 @@ fn ask(node: &Node, method: &'static str, path: &str, body: &str, json: bool) ->
         Err(status) => return status,
     };
     if json {
-        println!("{}", String::from_utf8_lossy(&reply.body));
-        return ExitCode::SUCCESS;
+        return print(&[&reply.body[..], b"\n"].concat());
     }
     match serde_json::from_slice::<Cluster>(&reply.body) {
-        Ok(cluster) => {
-            print!("{}", table(&cluster));
-            ExitCode::SUCCESS
-        }
+        Ok(cluster) => print(table(&cluster).as_bytes()),
         Err(error) => fail(1, &format!("{} answered something else: {error}", node.url)),
     }
 }

@@ -8,7 +8,7 @@ mod start;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Exit status for wrong usage, as clap has it.
@@ -39,6 +39,9 @@ enum Command {
     },
 }
 
+/// The status that a shell gives a program which wrote to a pipe that nobody reads.
+const NOBODY_READS: u8 = 141;
+
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
@@ -49,11 +52,17 @@ pub fn run() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "starling", &mut script);
-            match std::io::stdout().write_all(&script) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(1, &format!("cannot print it: {error}")),
-            }
+            print(&script)
         }
+    }
+}
+
+/// Prints to standard output; when nobody reads on it ends as the signal of that would end it.
+fn print(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(NOBODY_READS),
+        Err(error) => fail(1, &format!("cannot print it: {error}")),
     }
 }
 
