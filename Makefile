@@ -95,7 +95,7 @@ audit: ## licences, sources and advisories of all dependencies
 sim: ## the simulator over SEEDS (0..100), seeds in two builds, every known bug, what was reached
 	@.ci/setup build
 	@$(SIM) sweep --seeds $(SEEDS)
-	@$(SIM) sweep --seeds 0..30 --families --reach | grep -Ev '^ *[0-9]+ '
+	@$(SIM) sweep --seeds 0..60 --families --reach | grep -Ev '^ *[0-9]+ '
 	@$(SIM) twice --seeds 0..3
 	@$(CORE) build --quiet --locked -p starling-sim --bin starling-sim
 	@$(SIM) twice --seeds 0..5 --with $(or $(CARGO_TARGET_DIR),target)/debug/starling-sim

@@ -119,7 +119,9 @@ impl Breaker {
         while let Some(at_ms) = moments.pop() {
             let due = begun + Duration::from_millis(at_ms);
             while Instant::now() < due {
-                std::thread::sleep(due.saturating_duration_since(Instant::now()).min(POLL));
+                let pause = if self.starting.is_empty() { POLL } else { SOON };
+                std::thread::sleep(due.saturating_duration_since(Instant::now()).min(pause));
+                self.note_started();
                 self.look_after();
                 self.ask_clocks();
             }
@@ -152,11 +154,15 @@ impl Breaker {
     fn await_started(&mut self) {
         let until = Instant::now() + START_MAX;
         while !self.starting.is_empty() && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(5));
-            let nodes = &self.nodes;
-            let there = self.starting.extract_if(.., |(node, _)| nodes[*node].listens());
-            self.started.extend(there.map(|(_, since)| since.elapsed()));
+            std::thread::sleep(SOON);
+            self.note_started();
         }
+    }
+
+    fn note_started(&mut self) {
+        let nodes = &self.nodes;
+        let there = self.starting.extract_if(.., |(node, _)| nodes[*node].listens());
+        self.started.extend(there.map(|(_, since)| since.elapsed()));
     }
 
     /// How long nodes needed to start again, ms: the median; none if none had to.
@@ -320,6 +326,8 @@ impl Breaker {
 }
 
 const POLL: Duration = Duration::from_millis(50);
+/// While a process is starting.
+const SOON: Duration = Duration::from_millis(5);
 /// For a process to take requests.
 const START_MAX: Duration = Duration::from_secs(10);
 
