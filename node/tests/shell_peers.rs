@@ -7,7 +7,7 @@ use starling_node::cluster::{Member, MembershipView};
 use starling_node::crdt::NodeId;
 use starling_node::placement::LayoutId;
 use starling_node::server::families::Sample;
-use starling_node::server::peers::{Identity, PeerLimits, PeerStats, Peers};
+use starling_node::server::peers::{Identity, PROTOCOL, PeerLimits, PeerStats, Peers};
 use starling_node::server::runtime::{self, Job};
 use starling_node::wire::codec;
 use starling_node::wire::peer::{PeerBody, PeerMessage};
@@ -118,7 +118,7 @@ fn frame(bytes: &[u8]) -> Vec<u8> {
 async fn plain_connection(addr: SocketAddr, from: &str, to: &str) -> TcpStream {
     let mut socket = TcpStream::connect(addr).await.expect("it listens");
     let hello = codec::encode(&("test".to_owned(), from.to_owned(), to.to_owned()));
-    socket.write_all(b"STRL\x02\x00").await.expect("it reads");
+    socket.write_all(&[b'S', b'T', b'R', b'L', PROTOCOL, 0]).await.expect("it reads");
     socket.write_all(&frame(&hello)).await.expect("it reads");
     let mut length = [0; 4];
     socket.read_exact(&mut length).await.expect("it answers");
@@ -225,6 +225,18 @@ async fn a_torn_corrupt_or_oversized_frame_closes_its_connection_and_changes_not
     let mut socket = plain_connection(bob.addr, "mallory", "bob").await;
     socket.write_all(&frame(&codec::encode(&untraced(3)))).await.expect("it reads");
     assert_eq!(bob.next().await, (NodeId::of_name("mallory"), note(3)));
+}
+
+#[tokio::test]
+async fn a_node_of_another_version_of_the_protocol_is_not_talked_to() {
+    let bob = End::new("bob", None).await;
+    for version in [PROTOCOL - 1, PROTOCOL + 1] {
+        let mut socket = TcpStream::connect(bob.addr).await.expect("it listens");
+        socket.write_all(&[b'S', b'T', b'R', b'L', version, 0]).await.expect("it reads");
+        assert!(is_closed(&mut socket).await);
+    }
+    assert!(bob.received_nothing());
+    plain_connection(bob.addr, "mallory", "bob").await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub struct Figures {
     pub latency_ms: Latency,
     /// From the end of the last fault until nothing of it was left; none if that never came.
     pub recovery_s: Option<f64>,
-    /// Until a process that was started again took requests, ms: the median of a run, for real ones.
+    /// Until a process that was started again took requests, ms: a run's median, for real ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
     /// Acknowledged changes that are missing.

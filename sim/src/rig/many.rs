@@ -80,9 +80,9 @@ pub fn all(
     failed.into_inner().expect("nobody panics with it").map_or(Ok(()), Err)
 }
 
-/// Asks the simulator anew about runs of the list that were done, each from so many seeds; the file
-/// of results stays as it is. A process starts again as fast as it did in the run, unless `start_ms`
-/// says otherwise.
+/// Asks the simulator anew about runs of the list that were done, each from so many seeds; the
+/// file of results stays as it is. A process starts again as fast as it did in the run, unless
+/// `start_ms` says otherwise.
 ///
 /// # Errors
 /// The simulator fails.

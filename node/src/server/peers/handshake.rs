@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const MAGIC: &[u8; 4] = b"STRL";
-/// Version of the protocol between nodes.
-const PROTOCOL: u8 = 3;
+/// Version of the protocol between nodes; those of different versions do not talk.
+pub const PROTOCOL: u8 = 3;
 const NOISE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 /// Longest frame before the other side is known.
 const HELLO_MAX: usize = 1_024;

@@ -12,7 +12,7 @@ mod handshake;
 mod incoming;
 mod outgoing;
 
-pub use handshake::{Identity, is_name};
+pub use handshake::{Identity, PROTOCOL, is_name};
 
 use super::families::{Family, Sample};
 use super::histogram::Reading;
