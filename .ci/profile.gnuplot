@@ -67,3 +67,11 @@ set yrange [0:1.05]
 of(kind) = sprintf("< awk '$1 == \"cache\" && $3 == \"%s\"' %s/choices.tsv", kind, work)
 plot of("even") using 2:4 with linespoints pt 7 ps 0.6 lc rgb reads title "keys drawn evenly", \
     of("skewed") using 2:4 with linespoints pt 7 ps 0.6 lc rgb mixed title "few keys draw most gets"
+
+set output work."/images/profile-objects.svg"
+set title "Headers found in the object cache; 400,000 headers, about 150 MiB"
+set xlabel "memory of the object cache, MiB, logarithmic"
+set xrange [0.9:220]
+at(kind) = sprintf("< awk '$1 == \"objects\" && $2 > 0 && $3 == \"%s\"' %s/choices.tsv", kind, work)
+plot at("even") using 2:4 with linespoints pt 7 ps 0.6 lc rgb reads title "keys drawn evenly", \
+    at("skewed") using 2:4 with linespoints pt 7 ps 0.6 lc rgb mixed title "few keys draw most gets"

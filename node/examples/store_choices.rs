@@ -7,6 +7,8 @@
 //!   are and once so that their filters are not used
 //! - `page`, rows asked for, µs: the first rows of an ordered range of 100,000
 //! - `cache`, MiB, `even` or `skewed`, share of blocks found in the cache, gets per second
+//! - `objects`, MiB, `even` or `skewed`, share of headers found in an object cache of that size in
+//!   front of the default block cache, gets per second; with 0 MiB there is none
 //!
 //! Alternatives are measured in turns, so that what drifts on the machine touches both.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Measures time.
@@ -14,6 +16,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use rocksdb::{BlockBasedOptions, Cache, DB, Options};
+use starling_node::store::cached::Cached;
 use starling_node::store::rocks::{RocksOptions, RocksStore};
 use starling_node::store::{Batch, Family, Store, Visit};
 use std::path::Path;
@@ -39,7 +42,8 @@ fn main() -> anyhow::Result<()> {
     fill(&filled, random)?;
     blooms(&filled, random)?;
     pages(&filled)?;
-    caches(&filled, random)
+    caches(&filled, random)?;
+    objects(&filled, random)
 }
 
 /// Batches as the core writes them, then one sync for all that wait.
@@ -167,35 +171,76 @@ fn pages(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gets with caches of several sizes, once it is warm.
+/// Gets with block caches of several sizes, once they are warm.
 fn caches(dir: &Path, random: &mut StdRng) -> anyhow::Result<()> {
     for mib in [16, 24, 32, 48, 64, 96, 128, 192] {
         let options = RocksOptions { memory_bytes: mib * MIB, ..RocksOptions::default() };
         let (store, _syncer) = RocksStore::open(dir, options)?;
-        for (name, skew) in [("even", 1), ("skewed", 4)] {
-            let mut read = |span: Duration| -> anyhow::Result<f64> {
-                let (begun, mut done) = (Instant::now(), 0_u32);
-                while begun.elapsed() < span {
-                    for _ in 0..100 {
-                        // With a power above 1 few keys, spread over all tables, draw most gets.
-                        let rank = (random.random::<f64>().powi(skew) * ROWS as f64) as u64;
-                        let key = key(2 * (rank.wrapping_mul(7_919) % ROWS));
-                        anyhow::ensure!(store.get(Family::Headers, &key)?.is_some(), "a row lacks");
-                    }
-                    done += 100;
-                }
-                Ok(f64::from(done) / begun.elapsed().as_secs_f64())
-            };
-            read(Duration::from_millis(1_000))?;
+        for draw in DRAWS {
+            read(&store, draw, random, Duration::from_millis(1_000))?;
             let before = store.probe().stats()?;
-            let rate = read(Duration::from_millis(800))?;
+            let rate = read(&store, draw, random, Duration::from_millis(800))?;
             let after = store.probe().stats()?;
             let hits = (after.block_cache_hits - before.block_cache_hits) as f64;
             let misses = (after.block_cache_misses - before.block_cache_misses) as f64;
-            println!("cache\t{mib}\t{name}\t{:.4}\t{rate:.0}", hits / (hits + misses));
+            println!("cache\t{mib}\t{}\t{:.4}\t{rate:.0}", draw.0, hits / (hits + misses));
         }
     }
     Ok(())
+}
+
+/// Gets with object caches of several sizes in front of the default store, in turns.
+fn objects(dir: &Path, random: &mut StdRng) -> anyhow::Result<()> {
+    let sizes = [0_u64, 1, 2, 4, 8, 16, 32, 64, 128, 192];
+    let mut found = vec![[0.0; DRAWS.len()]; sizes.len()];
+    let mut rates = vec![vec![Vec::new(); DRAWS.len()]; sizes.len()];
+    let (store, _syncer) = RocksStore::open(dir, RocksOptions::default())?;
+    let mut store = Some(store);
+    for _ in 0..TURNS {
+        for (at, mib) in sizes.iter().enumerate() {
+            let Some(below) = store.take() else { break };
+            let cached = Cached::new(below, mib * MIB);
+            for (place, draw) in DRAWS.into_iter().enumerate() {
+                read(&cached, draw, random, Duration::from_millis(1_500))?;
+                let stats = cached.stats();
+                let (hits, misses) = (stats.hits(), stats.misses());
+                rates[at][place].push(read(&cached, draw, random, Duration::from_millis(500))?);
+                let (hits, misses) = (stats.hits() - hits, stats.misses() - misses);
+                found[at][place] = hits as f64 / (hits + misses) as f64;
+            }
+            store = Some(cached.into_below());
+        }
+    }
+    for (at, mib) in sizes.iter().enumerate() {
+        for (place, (name, _)) in DRAWS.into_iter().enumerate() {
+            let rate = median(&mut rates[at][place]);
+            println!("objects\t{mib}\t{name}\t{:.4}\t{rate:.0}", found[at][place]);
+        }
+    }
+    Ok(())
+}
+
+/// How keys are drawn: a name and a power. With one above 1 few keys, spread over all tables, draw
+/// most gets.
+const DRAWS: [(&str, i32); 2] = [("even", 1), ("skewed", 4)];
+
+/// Gets of headers for that long; how many a second.
+fn read(
+    store: &impl Store,
+    (_, power): (&str, i32),
+    random: &mut StdRng,
+    span: Duration,
+) -> anyhow::Result<f64> {
+    let (begun, mut done) = (Instant::now(), 0_u32);
+    while begun.elapsed() < span {
+        for _ in 0..100 {
+            let rank = (random.random::<f64>().powi(power) * ROWS as f64) as u64;
+            let key = key(2 * (rank.wrapping_mul(7_919) % ROWS));
+            anyhow::ensure!(store.get(Family::Headers, &key)?.is_some(), "a row lacks");
+        }
+        done += 100;
+    }
+    Ok(f64::from(done) / begun.elapsed().as_secs_f64())
 }
 
 fn key(at: u64) -> Vec<u8> {

@@ -5,6 +5,8 @@ use starling_node::config::Config;
 use starling_node::core::{Core, Input, Outbox, Output, Time};
 use starling_node::crdt::{NodeId, ObjectId};
 use starling_node::placement::LayoutId;
+use starling_node::server::settings::OBJECT_CACHE_BYTES;
+use starling_node::store::cached::Cached;
 use starling_node::store::memory::MemoryStore;
 use starling_node::store::rocks::{RocksOptions, RocksStore};
 use starling_node::store::{Lsn, Store};
@@ -33,10 +35,11 @@ impl Node<MemoryStore> {
     }
 }
 
-impl Node<RocksStore> {
+impl Node<Cached<RocksStore>> {
     /// Keeps its rows in `dir`, with the options that a node has.
     pub fn on_disk(dir: &Path) -> Self {
         let (store, syncer) = RocksStore::open(dir, RocksOptions::default()).expect("it opens");
+        let store = Cached::new(store, OBJECT_CACHE_BYTES);
         Node::new(store, move |_, _| syncer.sync().expect("it syncs"))
     }
 }

@@ -67,6 +67,10 @@ families! {
     CacheCapacity "starling_storage_cache_capacity_bytes" "gauge" "Bytes that the block cache may hold.";
     CacheHits "starling_storage_cache_hits_total" "counter" "Blocks found in the cache.";
     CacheMisses "starling_storage_cache_misses_total" "counter" "Blocks read from disk.";
+    ObjectCacheBytes "starling_storage_object_cache_bytes" "gauge" "Bytes of headers in the object cache, about.";
+    ObjectCacheCapacity "starling_storage_object_cache_capacity_bytes" "gauge" "Bytes that the object cache may hold; 0 when it is off.";
+    ObjectCacheHits "starling_storage_object_cache_hits_total" "counter" "Reads of headers that the object cache answered.";
+    ObjectCacheMisses "starling_storage_object_cache_misses_total" "counter" "Reads of headers that the store was asked, absent ones included.";
     LogBytes "starling_storage_log_bytes_total" "counter" "Bytes written to the store's log.";
     Flushed "starling_storage_flushed_bytes_total" "counter" "Bytes written to tables from memory.";
     Compacted "starling_storage_compacted_bytes_total" "counter" "Bytes of tables rewritten by compaction.";

@@ -19,6 +19,8 @@ const CAPACITY_MAX: u32 = 1_000_000;
 /// Longest zone, cluster name or host, bytes.
 const TEXT_MAX: usize = 128;
 const JOIN_MAX: usize = 64;
+/// What the object cache holds unless the file says otherwise: a hundred thousand small objects.
+pub const OBJECT_CACHE_BYTES: u64 = 32 << 20;
 /// Traced of requests that do not say: enough to see the usual, little enough to cost nothing.
 const TRACE_RATIO: f64 = 0.01;
 
@@ -148,6 +150,7 @@ struct CoreFile {
 #[serde(default, deny_unknown_fields)]
 struct StorageFile {
     memory_mib: Option<u32>,
+    object_cache_mib: Option<u32>,
     reserve_mib: Option<u32>,
 }
 
@@ -182,6 +185,8 @@ pub struct Settings {
     pub core: Config,
     /// Memory for the database, bytes.
     pub memory_bytes: u64,
+    /// For headers that were used lately, beside that.
+    pub object_cache_bytes: u64,
     /// Room that writes leave on the database's file system, bytes; `None` for the default.
     pub reserve_bytes: Option<u64>,
     /// How logs are written.
@@ -228,6 +233,13 @@ impl Settings {
         within("gossip_interval_ms", gossip_interval_ms.into(), 50..=10_000)?;
         let memory_mib = file.storage.memory_mib.unwrap_or(256);
         within("storage.memory_mib", memory_mib.into(), 16..=1 << 20)?;
+        let object_cache_bytes = match file.storage.object_cache_mib {
+            Some(mib) => {
+                within("storage.object_cache_mib", mib.into(), 0..=1 << 20)?;
+                u64::from(mib) << 20
+            }
+            None => OBJECT_CACHE_BYTES,
+        };
         let reserve_bytes = file.storage.reserve_mib.map(|mib| u64::from(mib) << 20);
         let settings = Settings {
             data_dir: args
@@ -247,6 +259,7 @@ impl Settings {
             gossip_interval: Duration::from_millis(gossip_interval_ms.into()),
             core: core_config(&file.core)?,
             memory_bytes: u64::from(memory_mib) << 20,
+            object_cache_bytes,
             reserve_bytes,
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             traces: args.traces.or(file.otlp_endpoint, file.trace_ratio).resolve()?,

@@ -18,6 +18,7 @@ use super::{http, storage};
 use crate::cluster::{Member, MembershipView};
 use crate::config::Config;
 use crate::core::Core;
+use crate::store::cached::Cached;
 use crate::store::rocks::{RocksOptions, RocksStore};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -214,6 +215,8 @@ fn open_core(
     let opened = RocksStore::open(&dir.db(), options);
     let (store, syncer) = opened.map_err(|e| format!("cannot open the store: {e}"))?;
     let probe = store.probe();
+    let store = Cached::new(store, settings.object_cache_bytes);
+    let cache = store.stats();
     let config = Config { name: dir.name.clone(), ..settings.core.clone() };
     let id = config.id();
     let core = Core::open(config, store, clock.now(), rand::random())
@@ -228,6 +231,7 @@ fn open_core(
         traces,
         probes: vec![
             Box::new(move |samples: &mut Vec<Sample>| storage::samples(&probe, samples)),
+            Box::new(move |samples: &mut Vec<Sample>| storage::cache_samples(&cache, samples)),
             Box::new(move |samples: &mut Vec<Sample>| gossip_stats.samples(samples)),
         ],
         fenced: AtomicBool::new(false),

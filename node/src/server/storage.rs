@@ -1,6 +1,7 @@
 //! The store's measurements as series.
 
 use super::families::{Family, Sample};
+use crate::store::cached::CacheStats;
 use crate::store::rocks::{FamilyStats, Probe, RocksStats};
 
 /// A number of one column family.
@@ -50,4 +51,14 @@ pub fn samples(probe: &Probe, samples: &mut Vec<Sample>) {
     }
     samples.extend(WHOLE.iter().map(|(family, read)| family.is(read(&stats) as f64)));
     samples.push(Family::Stalled.is(stats.stalled_us as f64 / 1e6));
+}
+
+/// Appends what the object cache does.
+pub fn cache_samples(cache: &CacheStats, samples: &mut Vec<Sample>) {
+    samples.extend([
+        Family::ObjectCacheBytes.is(cache.bytes() as f64),
+        Family::ObjectCacheCapacity.is(cache.capacity() as f64),
+        Family::ObjectCacheHits.is(cache.hits() as f64),
+        Family::ObjectCacheMisses.is(cache.misses() as f64),
+    ]);
 }

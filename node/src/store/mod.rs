@@ -3,6 +3,8 @@
 //! A batch is readable when [`Store::write`] returns and durable when the shell has synced its
 //! [`Lsn`] and told the core so. Nothing here waits for a disk on behalf of a caller.
 
+#[cfg(feature = "server")]
+pub mod cached;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod rocks;

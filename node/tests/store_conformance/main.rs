@@ -2,6 +2,8 @@
 //! a comparison with a model, and what a crash may and may not take from each.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)] // Kills processes, damages files.
 
+#[cfg(feature = "server")]
+mod cached;
 mod memory;
 mod model;
 #[cfg(feature = "server")]

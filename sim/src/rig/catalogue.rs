@@ -16,6 +16,8 @@ use crate::scenario::{Bucket, Cluster, Entry, Network, Scenario, Workload};
 const NODES: usize = 5;
 /// From a process's start until it gossips where nothing else runs, ms; see `docs/chaos.md`.
 const START_MS: u64 = 200;
+/// For a look at all nodes, ms, where it was not measured.
+const LOOK_MS: u64 = 50;
 
 /// Times of a run, seconds.
 #[derive(Clone, Copy, Debug)]
@@ -160,6 +162,7 @@ pub fn scenario(name: &str, run: u64, times: Times) -> Option<Scenario> {
         cluster: Cluster {
             zones: ["a", "b", "c", "a", "b"].map(str::to_owned).to_vec(),
             start_ms: START_MS,
+            look_ms: LOOK_MS,
         },
         network: Network { within_ms: 0.1, between_ms: 0.1, tcp: true },
         bucket: Bucket::default(),

@@ -31,6 +31,9 @@ pub struct Figures {
     /// Until a process that was started again took requests, ms: a run's median, for real ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,
+    /// What it took at least to ask all nodes whether they had recovered, ms, for real ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look_ms: Option<u64>,
     /// Acknowledged changes that are missing.
     pub lost: u64,
     /// Whether each counter is what its additions allow.

@@ -1,6 +1,7 @@
 //! Many runs, some at a time, each in namespaces of its own: what has a result is not run again.
 
 use crate::catalogue::{self, Times};
+use crate::figures::Figures;
 use crate::one::Report;
 use crate::predict::predict;
 use crate::results::Results;
@@ -10,7 +11,6 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -82,7 +82,7 @@ pub fn all(
 
 /// Asks the simulator anew about runs of the list that were done, each from so many seeds; the
 /// file of results stays as it is. A process starts again as fast as it did in the run, unless
-/// `start_ms` says otherwise.
+/// `start_ms` says otherwise, and a look at the cluster takes as long.
 ///
 /// # Errors
 /// The simulator fails.
@@ -95,18 +95,25 @@ pub fn predict_all(
 ) -> anyhow::Result<()> {
     for report in reports.iter_mut().filter(|report| report.seconds == times.seconds) {
         let scenario = catalogue::scenario(&report.name, report.seed, times);
-        let Some(mut scenario) = scenario else { continue };
-        let start_ms = start_ms.or(report.figures.start_ms);
+        let Some(scenario) = scenario else { continue };
+        let mut scenario = as_measured(scenario, &report.figures);
         scenario.cluster.start_ms = start_ms.unwrap_or(scenario.cluster.start_ms);
         report.predictions.clear();
         for draw in 0..seeds {
             scenario.seed = report.seed + draw * DRAWS_APART;
-            let mut file = tempfile::NamedTempFile::new()?;
-            file.write_all(toml::to_string(&scenario)?.as_bytes())?;
-            report.predictions.push(predict(simulator, file.path())?);
+            report.predictions.push(predict(simulator, &scenario)?);
         }
     }
     Ok(())
+}
+
+/// The scenario with what is not predicted as it was in a run of it: how long a process needed to
+/// start again, and how long a look at the cluster took.
+fn as_measured(mut scenario: Scenario, figures: &Figures) -> Scenario {
+    let cluster = &mut scenario.cluster;
+    cluster.start_ms = figures.start_ms.unwrap_or(cluster.start_ms);
+    cluster.look_ms = figures.look_ms.unwrap_or(cluster.look_ms);
+    scenario
 }
 
 fn say(bar: &ProgressBar, report: &Report) {
@@ -161,7 +168,8 @@ pub fn alone(plan: &Plan, scenario: &Scenario) -> anyhow::Result<Report> {
     );
     let mut report: Report = serde_json::from_str(&fs::read_to_string(&report)?)?;
     if let Some(simulator) = &plan.simulator {
-        let predicted = predict(simulator, &file).context("the simulator's prediction")?;
+        let scenario = as_measured(scenario.clone(), &report.figures);
+        let predicted = predict(simulator, &scenario).context("the simulator's prediction")?;
         report.predictions = vec![predicted];
     }
     tidy(&dir, report.is_clean())?;

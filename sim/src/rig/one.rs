@@ -105,13 +105,10 @@ async fn inside(
     let mut breaker = faults.await??;
     breaker.look_after();
     let say = |what: String| wrong.lock().expect("nobody panics with it").push(what);
-    let recovery_s = match watch.await? {
-        Ok(took) => took,
-        Err(why) => {
-            say(format!("no recovery: {why}"));
-            None
-        }
-    };
+    let (recovery_s, look_ms) = watch.await?.unwrap_or_else(|why| {
+        say(format!("no recovery: {why}"));
+        (None, None)
+    });
     let (values, unsettled) = last_words(&cluster, &records, nodes).await;
     unsettled.into_iter().for_each(&say);
     breaker.finish();
@@ -126,6 +123,7 @@ async fn inside(
     let figures = Figures {
         recovery_s,
         start_ms,
+        look_ms,
         lost: findings.lost,
         counters_exact: findings.counters_wrong == 0,
         ..counted
@@ -146,26 +144,29 @@ async fn form(cluster: &Cluster, program: &Path, nodes: usize) -> anyhow::Result
         applied = run(&program, &apply);
     }
     applied?;
-    cluster.calm(until).await.map_err(anyhow::Error::msg)
+    cluster.calm(until).await.map_err(anyhow::Error::msg)?;
+    Ok(())
 }
 
-/// How long after the end of the last fault nothing of it was left.
+/// How long after the end of the last fault nothing of it was left, s, and how long a look took
+/// at least, ms.
 async fn watch(
     cluster: Cluster,
     scenario: Scenario,
     begun: Instant,
     is_over: tokio::sync::oneshot::Receiver<()>,
-) -> Result<Option<f64>, String> {
+) -> Result<(Option<f64>, Option<u64>), String> {
     let Some(end_ms) = scenario.plan().iter().map(|fault| fault.until_ms).max() else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let end = begun + Duration::from_millis(end_ms);
     tokio::time::sleep_until(end.into()).await;
     // What ends a fault may take a moment, such as a restart from another disk.
     is_over.await.map_err(|_| "the faults could not be made".to_owned())?;
     let until = end + RECOVERY_MAX;
-    cluster.calm(until).await?;
+    let looks = cluster.calm(until).await?;
     let mut last = Instant::now();
+    let look_ms = looks.iter().min().map(|took| took.as_millis() as u64);
     let since = |then: Instant| then.saturating_duration_since(end).as_secs_f64();
     eprintln!("all hear all and nothing is owed {:.1} s after the faults", since(last));
     let keys = 0..scenario.workload.keys;
@@ -178,7 +179,7 @@ async fn watch(
         eprintln!("the last object was equal {:.1} s after the faults", since(equal));
         last = last.max(equal);
     }
-    Ok(Some(since(last)))
+    Ok((Some(since(last)), look_ms))
 }
 
 /// Waits until all is quiet and equal, and reads every object from all owners.

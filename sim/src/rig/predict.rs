@@ -1,9 +1,11 @@
-//! What the simulator says of the same scenario file.
+//! What the simulator says of the same scenario.
 
 use crate::figures::Figures;
+use crate::scenario::Scenario;
 use crate::shell::checked;
 use anyhow::Context;
 use serde::Deserialize;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,12 +15,14 @@ struct Verdict {
     figures: Figures,
 }
 
-/// Runs the simulator on the file.
+/// Runs the simulator on it.
 ///
 /// # Errors
 /// It fails, or prints no figures.
-pub fn predict(simulator: &Path, scenario: &Path) -> anyhow::Result<Figures> {
-    let output = Command::new(simulator).arg("run").arg(scenario).arg("--json").output();
+pub fn predict(simulator: &Path, scenario: &Scenario) -> anyhow::Result<Figures> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(toml::to_string(scenario)?.as_bytes())?;
+    let output = Command::new(simulator).arg("run").arg(file.path()).arg("--json").output();
     let output = output.with_context(|| simulator.display().to_string())?;
     let text = checked(&output)?;
     let verdict: Verdict = serde_json::from_str(&text).context("its verdict")?;

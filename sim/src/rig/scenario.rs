@@ -43,6 +43,9 @@ pub struct Cluster {
     /// Until a process that is started again takes part, ms, for the simulator.
     #[serde(default)]
     pub start_ms: u64,
+    /// What it takes to ask all nodes whether they have recovered, ms, for the simulator.
+    #[serde(default)]
+    pub look_ms: u64,
 }
 
 /// One-way latency of a message, ms.

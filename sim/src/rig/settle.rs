@@ -85,18 +85,23 @@ impl Cluster {
         (hear, answers.iter().map(|(_, owes)| *owes).sum())
     }
 
-    /// Waits until all hear all and none owes, or the time is over.
-    pub async fn calm(&self, until: Instant) -> Result<(), String> {
-        let (begun, mut last) = (Instant::now(), None);
+    /// Waits until all hear all and none owes; how long each look took.
+    ///
+    /// # Errors
+    /// The time is over; says how it is.
+    pub async fn calm(&self, until: Instant) -> Result<Vec<Duration>, String> {
+        let (begun, mut last, mut looks) = (Instant::now(), None, Vec::new());
         loop {
+            let asked = Instant::now();
             let state = self.state().await;
+            looks.push(asked.elapsed());
             if last != Some(state) {
                 let after = begun.elapsed().as_secs_f64();
                 eprintln!("after {after:.1} s: all hear all: {}; owed: {:?}", state.0, state.1);
                 last = Some(state);
             }
             if state == (true, Some(0)) {
-                return Ok(());
+                return Ok(looks);
             }
             if Instant::now() >= until {
                 let (hear, owed) = state;

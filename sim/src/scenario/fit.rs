@@ -33,8 +33,14 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), Wrong> {
     } else if scenario.cluster.is_none() {
         return wrong("cluster", "is missing; say its zones, or [drawn] with nodes");
     }
-    if scenario.cluster.as_ref().is_some_and(|cluster| cluster.start_ms > 60_000) {
-        return wrong("cluster.start_ms", "0 to 60000");
+    if let Some(cluster) = &scenario.cluster {
+        for (field, ms) in
+            [("cluster.start_ms", cluster.start_ms), ("cluster.look_ms", cluster.look_ms)]
+        {
+            if ms > 60_000 {
+                return wrong(field, "0 to 60000");
+            }
+        }
     }
     if !(3..=NODES_MAX).contains(&scenario.nodes()) {
         let field = if drawn { "drawn.nodes" } else { "cluster.zones" };

@@ -74,9 +74,14 @@ pub struct Drawn {
 pub struct Cluster {
     /// The zone of each node; 3 to 1,000.
     pub zones: Vec<String>,
-    /// How long a process needs to start again before it takes part, ms; 0 to 60,000.
+    /// How long a process needs to start again before it takes part, ms; 0 to 60,000, drawn
+    /// between half and one and a half of it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start_ms: u64,
+    /// How long somebody needs who asks all nodes whether they have recovered, ms; 0 to 60,000.
+    /// The next look begins 100 ms later; where it is 0, all is seen at once, every 50 ms.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub look_ms: u64,
 }
 
 /// One-way latencies of a message, ms; each is drawn between half and one and a half of it.
@@ -239,6 +244,7 @@ impl Scenario {
             props: (props != BucketProps::default()).then_some(props),
             connections: self.network.as_ref().is_some_and(|network| network.tcp),
             start_us: cluster.start_ms * 1_000,
+            look_us: cluster.look_ms * 1_000,
             converge_max_us: CONVERGE_MAX_US,
         }
     }

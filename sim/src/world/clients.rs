@@ -95,7 +95,13 @@ impl World {
         let (lost, unremoved) = (false, false);
         let record = Record { client, node, invoked_us, done_us, intent, outcome, lost, unremoved };
         self.history.records.push(record);
-        if !up.contains(&node) {
+        // A client that goes on at its pace asks its node as soon as that runs; others are sent by
+        // somebody who knows which ones are ready.
+        let serves = match self.workload.period_us() {
+            Some(_) => self.nodes[node].is_up(),
+            None => up.contains(&node),
+        };
+        if !serves {
             let refused = Failure::Unavailable("the node does not serve".into());
             return self.answered(node, place, Reply::Failed(refused));
         }

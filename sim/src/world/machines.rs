@@ -32,7 +32,9 @@ impl World {
 
     /// Starts a node that was down, when its process has had the time for it.
     fn start_again(&mut self, node: usize) {
-        let runs_us = *self.starting_us[node].get_or_insert(self.now_us + self.start_us);
+        let rng = &mut self.starts_rng;
+        let mut draws_us = || rng.random_range(self.start_us / 2..=self.start_us * 3 / 2);
+        let runs_us = *self.starting_us[node].get_or_insert_with(|| self.now_us + draws_us());
         match self.now_us < runs_us {
             true => self.push(runs_us, Event::Faults),
             false => {

@@ -133,6 +133,7 @@ pub struct World {
     /// How far faults moved any wall clock at most.
     skew_max_ms: u64,
     disk_rng: Rng,
+    starts_rng: Rng,
     damage: damage::Damage,
     /// By node: what waits until it goes on.
     paused: Vec<Option<Vec<Event>>>,
@@ -172,7 +173,8 @@ pub fn run_setup(setup: Setup, sink: Option<Sink>) -> Verdict {
 /// As [`run_setup`], and looks at the run while it goes on.
 pub fn run_observed(setup: Setup, sink: Option<Sink>) -> (Verdict, Observed) {
     crate::random::take_over(setup.params.seed);
-    let world = World { observed: Some(Observed::default()), ..World::new(setup, sink) };
+    let observed = Some(Observed::of_looks(setup.look_us));
+    let world = World { observed, ..World::new(setup, sink) };
     let (verdict, observed) = world.run();
     (verdict, observed.unwrap_or_default())
 }
@@ -213,6 +215,7 @@ impl World {
             formed: None,
             skew_max_ms: 0,
             disk_rng: stream(seed, "disks"),
+            starts_rng: stream(seed, "starts"),
             damage: damage::Damage::new(count),
             paused: (0..count).map(|_| None).collect(),
             plan,

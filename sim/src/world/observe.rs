@@ -8,8 +8,10 @@ use crate::history::History;
 use starling_node::crdt::ObjectId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Between two looks while recovery is awaited, microseconds.
+/// Between two looks while recovery is awaited, microseconds, of somebody who sees all at once.
 const CLOSE_US: u64 = 50_000;
+/// From the end of a look to the next one of somebody who needs time to look, microseconds.
+const POLL_US: u64 = 100_000;
 /// Between two looks otherwise at least, microseconds.
 const WIDE_US: u64 = 250_000;
 /// Looks of a run, about, while recovery is not awaited.
@@ -71,8 +73,12 @@ pub struct Observed {
     /// When all was at rest, microseconds.
     pub rest_us: u64,
     /// When, after the last fault, nothing was owed, all nodes heard each other and all replicas
-    /// were equal, microseconds; looked for every 50 ms.
+    /// were equal, microseconds; looked for every 50 ms, or as long as a look takes and 100 ms.
     pub recovered_us: Option<u64>,
+    /// How long it takes to see whether a cluster has recovered, microseconds.
+    pub(super) look_us: u64,
+    /// When the next look at that ends, microseconds.
+    check_us: u64,
     /// By node: what it held when it was looked at last.
     digests: Vec<BTreeMap<ObjectId, u64>>,
     /// An object that differed at the last look.
@@ -88,6 +94,11 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Nothing yet; it takes so long to see whether the cluster has recovered, microseconds.
+    pub(super) fn of_looks(look_us: u64) -> Observed {
+        Observed { look_us, ..Observed::default() }
+    }
+
     /// When the last fault ended, microseconds; the beginning without a fault.
     pub fn faults_end_us(&self) -> u64 {
         let last_ms = self.plan.iter().map(|fault| fault.until_ms).max().unwrap_or(0);
@@ -120,6 +131,7 @@ impl World {
         observed.from_us = self.now_us;
         observed.until_us = self.clients_until_us;
         observed.picture_us = self.now_us;
+        observed.check_us = observed.faults_end_us() + observed.look_us;
         observed.digests = vec![BTreeMap::new(); count];
         self.note_states();
         self.push(self.now_us, Event::Look);
@@ -164,10 +176,13 @@ impl World {
         }
         let Some(mut observed) = self.observed.take() else { return };
         let now_us = self.now_us;
-        let awaited = now_us >= observed.faults_end_us() && observed.recovered_us.is_none();
-        if awaited && self.has_recovered(&mut observed) {
-            observed.recovered_us = Some(now_us);
-            observed.picture_us = now_us;
+        if now_us >= observed.check_us && observed.recovered_us.is_none() {
+            let pause_us = if observed.look_us > 0 { POLL_US } else { CLOSE_US };
+            observed.check_us = now_us + pause_us + observed.look_us;
+            if self.has_recovered(&mut observed) {
+                observed.recovered_us = Some(now_us);
+                observed.picture_us = now_us;
+            }
         }
         let span_us = observed.until_us - observed.from_us;
         if now_us >= observed.picture_us && observed.looks.len() < LOOKS_MAX {
@@ -177,12 +192,9 @@ impl World {
             observed.looks.push(Look { at_us: now_us, hints, divergent });
             observed.picture_us = now_us + (span_us / LOOKS).max(WIDE_US);
         }
-        let close = now_us + CLOSE_US;
         let next_us = match observed.recovered_us {
-            None if observed.faults_end_us() <= observed.picture_us => {
-                close.max(observed.faults_end_us()).min(observed.picture_us.max(close))
-            }
-            _ => observed.picture_us,
+            None => observed.check_us.min(observed.picture_us),
+            Some(_) => observed.picture_us,
         };
         self.observed = Some(observed);
         self.push(next_us, Event::Look);

@@ -35,8 +35,11 @@ pub struct Setup {
     pub props: Option<BucketProps>,
     /// Whether messages between nodes pass over connections.
     pub connections: bool,
-    /// Until a process that is started again runs, microseconds; whole milliseconds.
+    /// Until a process that is started again runs, microseconds: drawn between half and one and a
+    /// half of it.
     pub start_us: u64,
+    /// How long somebody needs who looks whether the cluster has recovered, microseconds.
+    pub look_us: u64,
     /// Virtual time after healing in which all must be equal, microseconds.
     pub converge_max_us: u64,
 }
@@ -64,6 +67,7 @@ impl Setup {
             props: None,
             connections: false,
             start_us: 0,
+            look_us: 0,
             converge_max_us: CONVERGE_MAX_US,
             params,
         }
