@@ -1,13 +1,16 @@
 //! A node's directory: locked while in use, with the node's name and a count of its starts.
 //!
 //! `lock`, `node.toml` (name, generation and a checksum of both), `db/`. The generation grows with
-//! every start and begins at a random number, so a node that lost its directory is not taken for
-//! its first life. A changed letter in the name would make it another node: it is refused.
+//! every start. It is made of the time, or one more than the last where the clock is behind, and of
+//! a number drawn: a directory that was lost, or put back as it was before, must not lead to the
+//! generation of an earlier life, since gossip would hear nothing of this one before it had lived
+//! as long. A changed letter in the name would make it another node: it is refused.
 
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// An open directory; the lock goes with it.
@@ -84,7 +87,7 @@ impl DataDir {
             let lives = &identity.name;
             return Err(format!("the data directory {at} belongs to the node {lives}, not {name}"));
         }
-        identity.generation += 1;
+        identity.generation = next_generation(identity.generation, SystemTime::now());
         identity.check = Some(identity.sum());
         let text = toml::to_string(&identity).map_err(|e| format!("{at}: {e}"))?;
         write_durably(path, &file, &text).map_err(failed)?;
@@ -100,11 +103,17 @@ impl DataDir {
 
 fn new_identity(name: Option<&str>) -> Identity {
     let drawn = || format!("node-{:08x}", rand::random::<u32>());
-    Identity {
-        name: name.map_or_else(drawn, str::to_owned),
-        generation: rand::random::<u32>().into(),
-        check: None,
-    }
+    Identity { name: name.map_or_else(drawn, str::to_owned), generation: 0, check: None }
+}
+
+/// Bits of a generation that are drawn; those above count. JSON keeps 53 bits.
+const DRAWN_BITS: u32 = 20;
+
+/// The generation of a start at `wall` after that of `last`.
+fn next_generation(last: u64, wall: SystemTime) -> u64 {
+    let wall_s = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let count = wall_s.min(u32::MAX.into()).max((last >> DRAWN_BITS) + 1);
+    count << DRAWN_BITS | u64::from(rand::random::<u32>() >> (u32::BITS - DRAWN_BITS))
 }
 
 fn write_durably(dir: &Path, file: &Path, text: &str) -> io::Result<()> {
@@ -121,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_keeps_its_name_counts_starts_and_admits_one_process() {
+    fn a_directory_keeps_its_name_and_admits_one_process() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let first = DataDir::open(dir.path(), Some("ada")).expect("it opens");
         let second = DataDir::open(dir.path(), None).expect_err("it is locked");
@@ -131,7 +140,37 @@ mod tests {
         let wrong = DataDir::open(dir.path(), Some("bob")).expect_err("ada lives there");
         assert!(wrong.contains("belongs to the node ada"), "{wrong}");
         let again = DataDir::open(dir.path(), None).expect("it is free again");
-        assert_eq!((again.name.as_str(), again.generation), ("ada", generation + 1));
+        assert!(again.name == "ada" && again.generation > generation);
+    }
+
+    #[test]
+    fn a_directory_put_back_as_it_was_comes_to_a_generation_that_was_never_there() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let start = || DataDir::open(dir.path(), Some("ada")).expect("it opens").generation;
+        let file = dir.path().join("node.toml");
+        let mut seen = vec![start()];
+        let copy = fs::read(&file).expect("it is there");
+        for _ in 0..5 {
+            seen.push(start());
+            fs::write(&file, &copy).expect("it is put back");
+        }
+        fs::remove_file(&file).expect("it is lost");
+        seen.push(start());
+        let different: std::collections::BTreeSet<u64> = seen.iter().copied().collect();
+        assert_eq!(different.len(), seen.len(), "{seen:?}");
+    }
+
+    #[test]
+    fn generations_grow_by_the_clock_and_where_it_is_behind_by_one() {
+        let at = |seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let first = next_generation(0, at(1_000));
+        assert_eq!(first >> DRAWN_BITS, 1_000);
+        let same_second = next_generation(first, at(1_000));
+        let clock_back = next_generation(same_second, at(10));
+        assert_eq!((same_second >> DRAWN_BITS, clock_back >> DRAWN_BITS), (1_001, 1_002));
+        assert_eq!(next_generation(clock_back, at(5_000)) >> DRAWN_BITS, 5_000);
+        let late = next_generation(0, at(u64::from(u32::MAX) * 1_000));
+        assert!(late < 1 << 53, "{late}");
     }
 
     #[test]
@@ -147,8 +186,7 @@ mod tests {
             fs::write(&file, flipped).expect("it is written");
             match DataDir::open(dir.path(), None) {
                 Ok(opened) => {
-                    let found = (opened.name.as_str(), opened.generation);
-                    assert_eq!(found, ("ada", generation + 1), "bit {at}");
+                    assert!(opened.name == "ada" && opened.generation > generation, "bit {at}");
                 }
                 Err(why) => {
                     assert!(why.contains("is damaged"), "{why}");
