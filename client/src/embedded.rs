@@ -177,7 +177,7 @@ fn run(
         let _ = stopped.await;
         "its program stops it"
     };
-    let result = runtime.block_on(start::run_and_tell(settings, told, stop));
+    let result = runtime.block_on(start::run_and_tell(settings, told, stop, async {}));
     runtime.shutdown_background();
     result
 }

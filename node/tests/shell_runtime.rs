@@ -127,6 +127,7 @@ impl Node {
             peers: Peers::new(identity, PeerLimits::default()),
             traces: Traces::default(),
             probes: Vec::new(),
+            draining: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
         };
         let (syncing, reasons) = (disk.clone(), fatal.clone());

@@ -4,7 +4,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -180,6 +181,83 @@ fn a_node_starts_by_its_file_locks_its_directory_and_stops_cleanly() {
     }
     let (status, text) = run(start(&data, &["--name", "bob"]));
     assert!(status == Some(1) && text.contains("belongs to the node ada"), "{text}");
+}
+
+/// What `GET path` at that address is answered with.
+fn get(addr: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(addr).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+/// A node that has formed a cluster of its own and is ready, and where it serves.
+fn ready(command: Command) -> (Running, String) {
+    let node = Running::new(command);
+    let line = node.says("node started");
+    let (_, addr) = line.split_once("http=").expect("it says where");
+    let addr = addr.split_whitespace().next().expect("an address").trim_matches('"').to_owned();
+    let url = format!("http://{addr}");
+    let applied = run(starling(&["cluster", "apply", "--url", &url, "--expect-members", "1"]));
+    assert_eq!(applied.0, Some(0), "{}", applied.1);
+    let begun = Instant::now();
+    while !get(&addr, "/readyz").starts_with("HTTP/1.1 200") {
+        assert!(begun.elapsed() < PATIENCE, "it is not ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (node, addr)
+}
+
+#[test]
+fn a_node_that_drains_says_so_and_serves_on_and_a_second_signal_ends_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("node.toml");
+    let config = ["--config", file.to_str().expect("text")];
+    for (drain_ms, second) in [(2_000, false), (600_000, true)] {
+        fs::write(&file, format!("drain_ms = {drain_ms}\n")).expect("it is written");
+        let (mut node, addr) = ready(start(&dir.path().join(drain_ms.to_string()), &config));
+        let begun = Instant::now();
+        node.signal("TERM");
+        node.says("draining");
+        let said = get(&addr, "/readyz");
+        assert!(said.starts_with("HTTP/1.1 503") && said.contains("about to stop"), "{said}");
+        assert!(get(&addr, "/healthz").starts_with("HTTP/1.1 200"));
+        assert!(get(&addr, "/metrics").contains("\nstarling_ready 0\n"));
+        let found = get(&addr, "/v1/kv/b/nothing");
+        assert!(found.starts_with("HTTP/1.1 404"), "it serves: {found}");
+        if second {
+            node.signal("TERM");
+        }
+        node.says("stopped");
+        assert_eq!(node.ends(), Some(0));
+        assert!(second || begun.elapsed() >= Duration::from_millis(drain_ms));
+    }
+    fs::write(&file, "drain_ms = 600001\n").expect("it is written");
+    let (status, text) = run(start(dir.path(), &config));
+    assert!(status == Some(2) && text.contains("drain_ms"), "{text}");
+}
+
+#[test]
+fn a_terminal_that_goes_ends_a_node_unless_it_was_to_ignore_that() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut node = Running::new(start(dir.path(), &[]));
+    node.says("node started");
+    node.signal("HUP");
+    node.says("the terminal is gone");
+    assert_eq!(node.ends(), Some(0));
+    let plain = start(dir.path(), &[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(plain.get_program());
+    command.args(plain.get_args()).stdin(Stdio::null());
+    let mut node = Running::new(command);
+    node.says("node started");
+    node.signal("HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    node.signal("TERM");
+    let last = node.says("stopping");
+    assert!(last.contains("asked to terminate"), "{last}");
+    assert_eq!(node.ends(), Some(0));
 }
 
 #[test]

@@ -380,7 +380,8 @@ impl Node {
 
     /// Whether a tick said for now still stands. It may come before the deadline if that moved.
     pub fn take_tick(&mut self, now_us: u64, life: u64) -> bool {
-        let stands = self.is_up() && life == self.life && self.tick_us == Some(now_us);
+        let is_due = self.tick_us.is_some_and(|tick_us| tick_us <= now_us);
+        let stands = self.is_up() && life == self.life && is_due;
         if stands {
             self.tick_us = None;
         }

@@ -14,6 +14,7 @@ use crate::config::Mutant;
 use crate::crdt::expiry::bucket_of;
 use crate::crdt::{CausalContext, NodeId, Object, ObjectId, Rows};
 use crate::metrics::Metric;
+use crate::placement::LayoutId;
 use crate::store::{Batch, Family, Store, StoreError, Visit};
 use crate::time::Time;
 use crate::wire::codec;
@@ -34,8 +35,10 @@ pub(super) struct Hints {
     /// Since when each target of those has been owed something, µs.
     since_us: BTreeMap<NodeId, u64>,
     under_way: BTreeMap<NodeId, UnderWay>,
-    /// Targets heard at the last tick, to notice those that come back.
+    /// Members heard lately, to notice those that come back.
     alive: BTreeSet<NodeId>,
+    /// Which start of each of them that was, and the layout it worked with.
+    lives: BTreeSet<(NodeId, u64, LayoutId)>,
     batches: u64,
     next_us: Option<u64>,
 }
@@ -188,8 +191,9 @@ impl<S: Store> Replica<S> {
     /// Members changed: targets that came back get their hints at once. What a member that went
     /// away had begun to spread nobody owes: those that are left compare.
     pub fn members_changed(&mut self, view: &View, now: Time) {
-        let alive: BTreeSet<_> =
-            view.members.iter().filter(|m| m.alive && m.id != view.me).map(|m| m.id).collect();
+        let heard = || view.members.iter().filter(|m| m.alive && m.id != view.me);
+        let alive: BTreeSet<_> = heard().map(|m| m.id).collect();
+        self.members_renewed(heard().map(|m| (m.id, m.generation, m.layout)).collect(), now);
         let came_back: Vec<_> = alive.difference(&self.hints.alive).copied().collect();
         if !self.hints.alive.is_subset(&alive) {
             self.exchange_soon_with_all(view, &alive, now);
@@ -202,6 +206,18 @@ impl<S: Store> Replica<S> {
             }
             self.exchange_soon(node, now);
         }
+    }
+
+    /// What was sent to a process that has ended since, or had no layout, is lost: it is sent again
+    /// at once.
+    fn members_renewed(&mut self, lives: BTreeSet<(NodeId, u64, LayoutId)>, now: Time) {
+        for (node, ..) in lives.difference(&self.hints.lives) {
+            if self.hints.pending_for(*node) > 0 {
+                self.hints.under_way.remove(node);
+                self.hints.next_us = Some(now.mono_us);
+            }
+        }
+        self.hints.lives = lives;
     }
 
     /// A peer answers that was silent: what it was sent meanwhile is lost, unless its answer comes

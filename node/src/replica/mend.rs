@@ -103,11 +103,17 @@ impl<S: Store> Replica<S> {
 
     fn ask_for_damaged(&mut self, view: &View) {
         let mut by_owner: BTreeMap<NodeId, Vec<ObjectId>> = BTreeMap::new();
-        for (object, lacking) in self.mending.damaged.iter().take(ASK_MAX) {
-            let owners = view.owners(object);
-            let others = owners.iter().filter(|owner| **owner != view.me);
-            for owner in others.filter(|o| view.is_alive(**o) && !lacking.contains(o)) {
-                by_owner.entry(*owner).or_default().push(object.clone());
+        for (object, lacking) in self.mending.damaged.iter_mut().take(ASK_MAX) {
+            let mut others = view.owners(object);
+            others.retain(|owner| *owner != view.me);
+            if others.iter().all(|owner| lacking.contains(owner)) {
+                // They said so when others owned it too, as this node knew the bucket then.
+                lacking.clear();
+            }
+            for owner in others {
+                if view.is_alive(owner) && !lacking.contains(&owner) {
+                    by_owner.entry(owner).or_default().push(object.clone());
+                }
             }
         }
         for (owner, objects) in by_owner {

@@ -46,9 +46,14 @@ impl NodeHandle {
         answered.await.unwrap_or(Reply::Failed(Failure::Unknown(Acks::default())))
     }
 
-    /// Whether the node can serve clients: it has a layout and is part of it.
+    /// Whether clients may be sent here: the node has a layout, is part of it, and goes on.
     pub fn is_ready(&self) -> bool {
-        self.shared.ready.load(Ordering::Acquire)
+        self.shared.ready.load(Ordering::Acquire) && !self.shared.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on the node is not ready, though it serves.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Release);
     }
 
     /// Values of everything that is measured. All zero once the node stops.

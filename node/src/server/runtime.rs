@@ -80,6 +80,8 @@ pub struct Shared {
     pub context_key: [u8; 32],
     /// Whether the node serves.
     pub ready: AtomicBool,
+    /// Set when the node was told to stop: it serves on for a while, and is not ready.
+    pub draining: AtomicBool,
     /// Requests refused because too many waited.
     pub refused: AtomicU64,
     /// What the node's threads did.

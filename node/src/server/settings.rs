@@ -19,6 +19,8 @@ const CAPACITY_MAX: u32 = 1_000_000;
 /// Longest zone, cluster name or host, bytes.
 const TEXT_MAX: usize = 128;
 const JOIN_MAX: usize = 64;
+/// Longest time between the word to stop and its beginning, ms.
+const DRAIN_MAX_MS: u64 = 600_000;
 /// What the object cache holds unless the file says otherwise: a hundred thousand small objects.
 pub const OBJECT_CACHE_BYTES: u64 = 32 << 20;
 /// Traced of requests that do not say: enough to see the usual, little enough to cost nothing.
@@ -130,6 +132,7 @@ struct File {
     trace_ratio: Option<f64>,
     cluster: Option<String>,
     gossip_interval_ms: Option<u32>,
+    drain_ms: Option<u32>,
     core: CoreFile,
     storage: StorageFile,
 }
@@ -181,6 +184,8 @@ pub struct Settings {
     pub cluster: String,
     /// Between gossip rounds.
     pub gossip_interval: Duration,
+    /// How long a node that was told to stop serves on, not ready, before it refuses connections.
+    pub drain: Duration,
     /// The core's settings; the name in it is filled in when the directory is open.
     pub core: Config,
     /// Memory for the database, bytes.
@@ -231,6 +236,8 @@ impl Settings {
             false => 1_000,
         });
         within("gossip_interval_ms", gossip_interval_ms.into(), 50..=10_000)?;
+        let drain_ms = file.drain_ms.unwrap_or(0);
+        within("drain_ms", drain_ms.into(), 0..=DRAIN_MAX_MS)?;
         let memory_mib = file.storage.memory_mib.unwrap_or(256);
         within("storage.memory_mib", memory_mib.into(), 16..=1 << 20)?;
         let object_cache_bytes = match file.storage.object_cache_mib {
@@ -257,6 +264,7 @@ impl Settings {
             secret,
             cluster: file.cluster.unwrap_or_else(|| "starling".into()),
             gossip_interval: Duration::from_millis(gossip_interval_ms.into()),
+            drain: Duration::from_millis(drain_ms.into()),
             core: core_config(&file.core)?,
             memory_bytes: u64::from(memory_mib) << 20,
             object_cache_bytes,

@@ -1,7 +1,8 @@
 //! One node from its settings to its end: opens what it needs, joins the parts, stops cleanly.
 //!
-//! A clean stop refuses new connections, lets requests finish for a moment, closes the core and
-//! syncs. Whatever fails on the way there, nothing that was acknowledged is lost.
+//! A clean stop first says so where balancers ask, and serves on for as long as the settings say.
+//! Then it refuses new connections, lets requests finish for a moment, closes the core and syncs.
+//! Whatever fails on the way there, nothing that was acknowledged is lost.
 
 use super::data_dir::DataDir;
 use super::families::Sample;
@@ -46,6 +47,7 @@ struct Sockets {
 struct Node {
     name: String,
     traces: Traces,
+    handle: NodeHandle,
     core: CoreThread,
     http: JoinHandle<std::io::Result<()>>,
     gossip: JoinHandle<anyhow::Result<()>>,
@@ -54,15 +56,17 @@ struct Node {
     _dir: DataDir,
 }
 
-/// Runs a node until `stop` is done, which says why, or until a part of it fails.
+/// Runs a node until `stop` is done, which says why, or until a part of it fails. Before it stops
+/// it drains for as long as the settings say, or until `hurry` is done.
 ///
 /// # Errors
 /// It could not start, or had to stop; the text says why.
 pub async fn run(
     settings: Settings,
     stop: impl Future<Output = &'static str>,
+    hurry: impl Future<Output = ()>,
 ) -> Result<(), String> {
-    run_and_tell(settings, |_| {}, stop).await
+    run_and_tell(settings, |_| {}, stop, hurry).await
 }
 
 /// The same, and tells where it serves clients once it does: on port 0 the system chose.
@@ -73,13 +77,16 @@ pub async fn run_and_tell(
     settings: Settings,
     serving: impl FnOnce(SocketAddr),
     stop: impl Future<Output = &'static str>,
+    hurry: impl Future<Output = ()>,
 ) -> Result<(), String> {
+    let drain = settings.drain;
     let sockets = Sockets::bind(&settings).await?;
     let addr = sockets.http.local_addr().map_err(|e| format!("no address: {e}"))?;
     let mut node = Node::start(settings, sockets).await?;
     serving(addr);
     let ended = tokio::select! {
         why = stop => {
+            node.drain(drain, hurry).await;
             tracing::info!(why, "stopping");
             Ok(())
         }
@@ -139,7 +146,7 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let listening = peers.listen(sockets.peer, jobs.clone());
         let gossip = tokio::spawn(gossip.watch(feed(peers, jobs), stopped.clone()));
-        let http = tokio::spawn(http::serve(sockets.http, handle, stopped));
+        let http = tokio::spawn(http::serve(sockets.http, handle.clone(), stopped));
         tracing::info!(
             node = own.name,
             zone = own.zone,
@@ -150,7 +157,16 @@ impl Node {
             data_dir = %settings.data_dir.display(),
             "node started"
         );
-        Ok(Node { name: own.name, traces, core, http, gossip, listening, stop, _dir: dir })
+        Ok(Node { name: own.name, traces, handle, core, http, gossip, listening, stop, _dir: dir })
+    }
+
+    /// Serves on, not ready, so that balancers have time to see it.
+    async fn drain(&self, drain: Duration, hurry: impl Future<Output = ()>) {
+        self.handle.drain();
+        if !drain.is_zero() {
+            tracing::info!(drain_ms = drain.as_millis() as u64, "draining");
+            let _ = timeout(drain, hurry).await;
+        }
     }
 
     async fn stop(self) -> Result<(), String> {
@@ -225,6 +241,7 @@ fn open_core(
         name: dir.name.clone(),
         context_key: context_key(settings.secret.as_ref()),
         ready: AtomicBool::new(core.is_ready()),
+        draining: AtomicBool::new(false),
         refused: AtomicU64::new(0),
         work: Work::default(),
         peers,

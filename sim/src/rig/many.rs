@@ -93,18 +93,28 @@ pub fn predict_all(
     seeds: u64,
     start_ms: Option<u64>,
 ) -> anyhow::Result<()> {
-    for report in reports.iter_mut().filter(|report| report.seconds == times.seconds) {
-        let scenario = catalogue::scenario(&report.name, report.seed, times);
-        let Some(scenario) = scenario else { continue };
-        let mut scenario = as_measured(scenario, &report.figures);
-        scenario.cluster.start_ms = start_ms.unwrap_or(scenario.cluster.start_ms);
-        report.predictions.clear();
-        for draw in 0..seeds {
-            scenario.seed = report.seed + draw * DRAWS_APART;
-            report.predictions.push(predict(simulator, &scenario)?);
+    let queue = Mutex::new(reports.iter_mut().filter(|report| report.seconds == times.seconds));
+    let next = || queue.lock().expect("nobody panics with it").next();
+    let work = || {
+        while let Some(report) = next() {
+            let scenario = catalogue::scenario(&report.name, report.seed, times);
+            let Some(scenario) = scenario else { continue };
+            let mut scenario = as_measured(scenario, &report.figures);
+            scenario.cluster.start_ms = start_ms.unwrap_or(scenario.cluster.start_ms);
+            report.predictions.clear();
+            for draw in 0..seeds {
+                scenario.seed = report.seed + draw * DRAWS_APART;
+                report.predictions.push(predict(simulator, &scenario)?);
+            }
         }
-    }
-    Ok(())
+        anyhow::Ok(())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        let ends = workers.into_iter().map(|worker| worker.join().expect("nobody panics with it"));
+        ends.collect()
+    })
 }
 
 /// The scenario with what is not predicted as it was in a run of it: how long a process needed to

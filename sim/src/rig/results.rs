@@ -11,6 +11,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
+/// A look at a cluster and the pause before the next: what lies between is not seen, s.
+const LOOK_S: f64 = 0.2;
+/// A prediction so near is a good one, as a part of it.
+const NEAR: f64 = 0.2;
+
 /// A line of the file.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Line {
@@ -126,7 +131,7 @@ fn row(text: &mut String, name: &str, runs: &[&Report], is_predicted: bool) {
             available(&is_theirs),
             ratio(share(&is_ours), share(&is_theirs)),
             recovered(&is_theirs),
-            ratio(median(&is_ours), median(&is_theirs)),
+            ratio_of_times(median(&is_ours), median(&is_theirs)),
         );
     }
     *text += "\n";
@@ -168,13 +173,30 @@ fn ratio(ours: Option<f64>, theirs: Option<f64>) -> String {
     }
 }
 
+/// The same of recoveries, with how far they are apart where that is less than the rig can tell.
+fn ratio_of_times(ours: Option<f64>, theirs: Option<f64>) -> String {
+    let ratio = ratio(ours, theirs);
+    let apart_s = ours.zip(theirs).map(|(ours, theirs)| (ours - theirs).abs());
+    let is_near = ours.zip(theirs).is_some_and(|(ours, theirs)| {
+        (theirs * (1.0 - NEAR)..=theirs * (1.0 + NEAR)).contains(&ours)
+    });
+    match apart_s {
+        Some(apart_s) if !is_near && apart_s <= LOOK_S => format!("{ratio}, {apart_s:.2} s apart"),
+        _ => ratio,
+    }
+}
+
+fn seconds(took_s: f64) -> String {
+    if took_s < 1.0 { format!("{took_s:.2} s") } else { format!("{took_s:.1} s") }
+}
+
 /// Median and most, seconds.
 fn recovered(figures: &[&Figures]) -> String {
     let took = times(figures);
     let never = figures.len() - took.len();
     match (median(figures), took.last(), never) {
-        (Some(median), Some(most), 0) => format!("{median:.1} s ({most:.1} s)"),
-        (Some(median), _, never) => format!("{median:.1} s ({never} times never)"),
+        (Some(median), Some(most), 0) => format!("{} ({})", seconds(median), seconds(*most)),
+        (Some(median), _, never) => format!("{} ({never} times never)", seconds(median)),
         _ => "never".into(),
     }
 }
@@ -225,6 +247,9 @@ mod tests {
         let table = results.table(60);
         let row = "| 50.00 % | 1.2 s (1.2 s) | 40.00 % | 1.25 | 1.0 s (1.9 s) | 1.20 |";
         assert!(table.contains(row), "{table}");
+        assert_eq!(ratio_of_times(Some(0.05), Some(0.2)), "0.25, 0.15 s apart");
+        assert_eq!(ratio_of_times(Some(0.05), Some(0.0)), "-, 0.05 s apart");
+        assert_eq!(ratio_of_times(Some(1.0), Some(0.5)), "2.00");
         let other = Results::open(&file, "two".into()).expect("read");
         assert!(other.reports.is_empty());
     }

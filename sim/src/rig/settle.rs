@@ -10,7 +10,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -20,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const BODY_BYTES_MAX: usize = 16 << 20;
 /// Before an object counts as unequal.
 const LOOKS: usize = 4;
-/// Objects asked about at once, at first and later, when few are left and time is measured.
+/// Objects asked about at once: for the first time, and those that were not equal then.
 const ASKED_MAX: [usize; 2] = [4, 16];
 
 /// Questions to all nodes.
@@ -126,17 +128,38 @@ impl Cluster {
         (!whole).then(|| report.to_string())
     }
 
-    /// The same, unless some look in a row finds them equal: a write may just be on its way.
-    async fn differs(&self, object: Object, looks: usize) -> Option<String> {
-        for _ in 1..looks {
-            self.unequal(object).await?;
+    /// Waits until the owners of an object are equal, and says when that was seen: nothing where it
+    /// was so at first, or within so few looks that a write may just have been on its way.
+    async fn becomes_equal(
+        &self,
+        object: Object,
+        until: Instant,
+        (first, later): (Arc<Semaphore>, Arc<Semaphore>),
+    ) -> Result<Option<Instant>, String> {
+        let mut turns = first;
+        for look in 0_usize.. {
+            let turn = turns.acquire().await.expect("nobody closes it");
+            let asked = Instant::now();
+            let Some(why) = self.unequal(object).await else {
+                return Ok((look >= LOOKS).then(Instant::now));
+            };
+            drop(turn);
+            let why: String = why.chars().take(2_000).collect();
+            if look == LOOKS {
+                eprintln!("{object} is not equal: {why}");
+            }
+            if asked >= until {
+                return Err(format!("{object} is not equal: {why}"));
+            }
+            turns = later.clone();
             sleep(POLL / 2).await;
         }
-        self.unequal(object).await
+        Ok(None)
     }
 
     /// Asks about all objects until each was seen equal at its owners once, and says when the last
-    /// one that was not equal at first was.
+    /// one that was not equal at first was. What is asked for most comes first, and each that is
+    /// not equal is looked at again and again from then on.
     ///
     /// # Errors
     /// The time is over; names an object that is not equal.
@@ -145,38 +168,20 @@ impl Cluster {
         objects: &BTreeSet<Object>,
         until: Instant,
     ) -> Result<Option<Instant>, String> {
-        let mut left: Vec<Object> = objects.iter().copied().collect();
-        let mut last = None;
-        let mut first = true;
-        loop {
-            let mut unequal = Vec::new();
-            let looks = if first { LOOKS } else { 1 };
-            for some in left.chunks(ASKED_MAX[usize::from(!first)]) {
-                let mut asked = JoinSet::new();
-                for object in some.iter().copied() {
-                    let cluster = self.clone();
-                    asked.spawn(async move { (object, cluster.differs(object, looks).await) });
-                }
-                for (object, why) in asked.join_all().await {
-                    match why {
-                        Some(why) => unequal.push((object, why)),
-                        None if !first => last = Some(Instant::now()),
-                        None => {}
-                    }
-                }
-            }
-            let Some((object, why)) = unequal.first() else { return Ok(last) };
-            if first {
-                let (count, why) = (unequal.len(), why.chars().take(3_000).collect::<String>());
-                eprintln!("{count} objects are not equal at first, such as {object}: {why}");
-            }
-            if Instant::now() >= until {
-                let (left, why) = (unequal.len(), why.chars().take(2_000).collect::<String>());
-                return Err(format!("{left} objects are not equal, such as {object}: {why}"));
-            }
-            left = unequal.into_iter().map(|(object, _)| object).collect();
-            first = false;
-            sleep(POLL).await;
+        let turns = ASKED_MAX.map(|count| Arc::new(Semaphore::new(count)));
+        let mut by_key: Vec<Object> = objects.iter().copied().collect();
+        by_key.sort_by_key(|object| object.key);
+        let mut asked = JoinSet::new();
+        for object in by_key {
+            let (cluster, [first, later]) = (self.clone(), turns.clone());
+            let wait = async move { cluster.becomes_equal(object, until, (first, later)).await };
+            asked.spawn(wait);
         }
+        let answers: Result<Vec<_>, _> = asked.join_all().await.into_iter().collect();
+        let late: Vec<Instant> = answers?.into_iter().flatten().collect();
+        if !late.is_empty() {
+            eprintln!("{} objects were not equal at first", late.len());
+        }
+        Ok(late.into_iter().max())
     }
 }

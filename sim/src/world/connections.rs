@@ -39,18 +39,37 @@ pub(super) struct Connections {
 struct Connection {
     state: State,
     /// In order: what has not arrived, and behind it what has and waits.
-    waiting: VecDeque<(Vec<u8>, bool)>,
+    waiting: VecDeque<Waiting>,
     /// Messages are dropped.
     out_of_reach: bool,
     failures: u32,
     unconfirmed_us: Option<u64>,
     retry_us: u64,
+    /// When the first of what waits is sent again, unless it is confirmed before.
+    retry_at_us: u64,
+    /// Sent again was sent to no avail: nothing new is before that is confirmed.
+    recovering: bool,
+    /// Since what was confirmed last it was asked once whether the last of it has arrived.
+    probed: bool,
     /// Changes with the state; events of an earlier one are void.
     turn: u64,
     /// Whether an event of this turn is due.
     timed: bool,
     /// Whether gossip calls the peer alive.
     alive: bool,
+}
+
+/// A message on a connection.
+struct Waiting {
+    bytes: Vec<u8>,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Unsent,
+    Lost,
+    Arrived,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -82,10 +101,8 @@ impl World {
         if one.out_of_reach {
             return self.findings.count("messages_lost", 1);
         }
-        one.waiting.push_back((bytes, false));
-        // After a timeout nothing new is sent before what was lost is confirmed.
-        let flows = one.retry_us == RETRY_US;
-        if flows && matches!(one.state, State::Standing { .. }) {
+        one.waiting.push_back(Waiting { bytes, place: Place::Unsent });
+        if !one.recovering && matches!(one.state, State::Standing { .. }) {
             self.transmit(from, to, true);
         }
     }
@@ -136,7 +153,15 @@ impl World {
             State::Dialing { .. } => self.attempt_failed(from, to),
             State::Standing { .. } => {
                 let Some(unconfirmed_us) = one.unconfirmed_us else { return };
-                one.retry_us *= 2;
+                let retry_at_us = one.retry_at_us;
+                if now_us < retry_at_us {
+                    return self.later(from, to, retry_at_us);
+                }
+                let is_probe = !one.recovering && !one.probed;
+                one.probed = true;
+                if !is_probe {
+                    (one.recovering, one.retry_us) = (true, one.retry_us * 2);
+                }
                 match now_us < unconfirmed_us + SILENCE_US {
                     true => self.transmit(from, to, false),
                     false => self.end(from, to),
@@ -174,41 +199,87 @@ impl World {
         let one = self.connection(from, to);
         (one.state, one.timed, one.unconfirmed_us) = (state, false, None);
         (one.turn, one.retry_us) = (one.turn + 1, RETRY_US);
+        (one.recovering, one.probed) = (false, false);
+        one.waiting.iter_mut().for_each(|waiting| waiting.place = Place::Unsent);
+    }
+
+    /// Sends the message at that place; whether it arrives, and whether that is confirmed.
+    fn send_one(&mut self, from: usize, to: usize, at: usize) -> bool {
+        let arrives = self.passes(from, to);
+        let waiting = &mut self.connection(from, to).waiting[at];
+        waiting.place = if arrives { Place::Arrived } else { Place::Lost };
+        arrives && self.passes(to, from)
+    }
+
+    fn all_at(&mut self, from: usize, to: usize, place: Place) -> Vec<usize> {
+        let waiting = self.connection(from, to).waiting.iter().enumerate();
+        waiting.filter(|(_, one)| one.place == place).map(|(at, _)| at).collect()
+    }
+
+    /// Sends again what is known to be lost, one after another as each is confirmed (RFC 6937: what
+    /// is lost again leaves room for nothing else); whether all was.
+    fn send_lost(&mut self, from: usize, to: usize) -> bool {
+        let lost = self.all_at(from, to, Place::Lost);
+        lost.into_iter().all(|at| self.send_one(from, to, at))
+    }
+
+    /// Sends what waits behind what was lost; whether all that was lost of it was made good.
+    fn send_unsent(&mut self, from: usize, to: usize) -> bool {
+        let unsent = self.all_at(from, to, Place::Unsent);
+        let mut heard = None;
+        for at in unsent {
+            if self.send_one(from, to, at) {
+                heard = Some(at);
+            }
+        }
+        let lost = self.all_at(from, to, Place::Lost);
+        !lost.iter().any(|at| heard > Some(*at)) || self.send_lost(from, to)
     }
 
     /// Puts messages on their way: the `fresh` one at the end, or after a timeout the first one.
-    /// Where that is confirmed, so is what is missing, and sent again. All arrive in order.
+    /// Where that is confirmed, so is what is missing, and sent again at once (RFC 8985). All
+    /// arrive in order.
     fn transmit(&mut self, from: usize, to: usize, fresh: bool) {
         if !self.nodes[to].is_up() && self.passes_both(from, to) {
             return self.end(from, to);
         }
-        let arrives = self.passes(from, to);
-        let heard = arrives && self.passes(to, from);
-        let count = self.connection(from, to).waiting.len();
-        let sent = if fresh { count.saturating_sub(1) } else { 0 };
-        for place in 0..count {
-            let again = place == sent && arrives
-                || !self.connection(from, to).waiting[place].1 && heard && self.passes(from, to);
-            self.connection(from, to).waiting[place].1 |= again;
+        let waiting = &self.connection(from, to).waiting;
+        let first = waiting.iter().position(|one| one.place != Place::Arrived);
+        let heard = match if fresh { waiting.len().checked_sub(1) } else { first } {
+            Some(at) => self.send_one(from, to, at),
+            None => self.passes_both(from, to),
+        };
+        if heard || !self.connection(from, to).recovering {
+            let made_good = !heard || self.send_lost(from, to);
+            let made_good = made_good && self.send_unsent(from, to);
+            self.connection(from, to).recovering = !made_good;
         }
         let mut goes_on = false;
-        while self.connection(from, to).waiting.front().is_some_and(|(_, arrives)| *arrives) {
-            let Some((bytes, _)) = self.connection(from, to).waiting.pop_front() else { break };
+        let arrived = |one: &Waiting| one.place == Place::Arrived;
+        while self.connection(from, to).waiting.front().is_some_and(arrived) {
+            let Some(first) = self.connection(from, to).waiting.pop_front() else { break };
             goes_on = true;
-            if !self.arrive(from, to, bytes) {
+            if !self.arrive(from, to, first.bytes) {
                 return self.end(from, to);
             }
         }
         let now_us = self.now_us;
         let one = self.connection(from, to);
         if heard && (goes_on || one.waiting.is_empty()) {
-            (one.unconfirmed_us, one.retry_us) = (None, RETRY_US);
+            (one.unconfirmed_us, one.retry_us, one.probed) = (None, RETRY_US, false);
         }
-        if heard && one.waiting.is_empty() {
+        if heard && one.waiting.is_empty() && !one.recovering {
             return;
         }
+        // The time runs from what was confirmed last, or is sent again, and not from what is sent
+        // meanwhile (RFC 6298, 5.1 to 5.6).
+        let begins = one.unconfirmed_us.is_none() || !fresh || one.recovering;
         let since_us = *one.unconfirmed_us.get_or_insert(now_us);
-        let at_us = (now_us + one.retry_us).min((since_us + SILENCE_US).max(now_us + 1_000));
+        if begins {
+            let silence_us = (since_us + SILENCE_US).max(now_us + 1_000);
+            one.retry_at_us = (now_us + one.retry_us).min(silence_us);
+        }
+        let at_us = one.retry_at_us;
         self.later(from, to, at_us);
     }
 

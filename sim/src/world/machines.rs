@@ -34,7 +34,9 @@ impl World {
     fn start_again(&mut self, node: usize) {
         let rng = &mut self.starts_rng;
         let mut draws_us = || rng.random_range(self.start_us / 2..=self.start_us * 3 / 2);
-        let runs_us = *self.starting_us[node].get_or_insert_with(|| self.now_us + draws_us());
+        // A start is at a whole millisecond: time must not leap over what is due before that.
+        let mut runs_us = || (self.now_us + draws_us()).next_multiple_of(1_000);
+        let runs_us = *self.starting_us[node].get_or_insert_with(&mut runs_us);
         match self.now_us < runs_us {
             true => self.push(runs_us, Event::Faults),
             false => {

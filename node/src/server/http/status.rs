@@ -33,8 +33,8 @@ pub fn readyz<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Problem> 
     match exchange.app.node.is_ready() {
         true => Ok(answer::json(StatusCode::OK, &json!({ "ready": true }))),
         false => {
-            let text = "this node is not part of a layout, or has just started and not heard the \
-                        others yet; see /v1/cluster";
+            let text = "this node is not part of a layout, is about to stop, or has just started \
+                        and not heard the others yet; see /v1/cluster";
             Err(Problem::new(Code::NotReady, text).with("ready", false.into()))
         }
     }
