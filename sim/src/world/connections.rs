@@ -216,11 +216,24 @@ impl World {
         waiting.filter(|(_, one)| one.place == place).map(|(at, _)| at).collect()
     }
 
-    /// Sends again what is known to be lost, one after another as each is confirmed (RFC 6937: what
-    /// is lost again leaves room for nothing else); whether all was.
-    fn send_lost(&mut self, from: usize, to: usize) -> bool {
-        let lost = self.all_at(from, to, Place::Lost);
-        lost.into_iter().all(|at| self.send_one(from, to, at))
+    /// Sends again what is known to be lost: so many at once, twice as many when one of them was
+    /// confirmed, and so on (RFC 6937, slow start). Where none is, nothing else is sent before the
+    /// next timeout; whether all was confirmed.
+    fn send_lost(&mut self, from: usize, to: usize, mut window: usize) -> bool {
+        loop {
+            let lost = self.all_at(from, to, Place::Lost);
+            if lost.is_empty() {
+                return true;
+            }
+            let mut heard = false;
+            for at in lost.into_iter().take(window) {
+                heard |= self.send_one(from, to, at);
+            }
+            if !heard {
+                return false;
+            }
+            window *= 2;
+        }
     }
 
     /// Sends what waits behind what was lost; whether all that was lost of it was made good.
@@ -233,7 +246,7 @@ impl World {
             }
         }
         let lost = self.all_at(from, to, Place::Lost);
-        !lost.iter().any(|at| heard > Some(*at)) || self.send_lost(from, to)
+        !lost.iter().any(|at| heard > Some(*at)) || self.send_lost(from, to, 2)
     }
 
     /// Puts messages on their way: the `fresh` one at the end, or after a timeout the first one.
@@ -250,7 +263,7 @@ impl World {
             None => self.passes_both(from, to),
         };
         if heard || !self.connection(from, to).recovering {
-            let made_good = !heard || self.send_lost(from, to);
+            let made_good = !heard || self.send_lost(from, to, if fresh { 1 } else { 2 });
             let made_good = made_good && self.send_unsent(from, to);
             self.connection(from, to).recovering = !made_good;
         }

@@ -349,6 +349,10 @@ impl World {
                 self.findings.count("converged_ms_sum", (self.now_us - from_us) / 1_000);
                 if let Some(observed) = &mut self.observed {
                     observed.rest_at(self.now_us);
+                    if settled {
+                        // No look may have fallen between that and now.
+                        observed.recovered_us.get_or_insert(self.now_us);
+                    }
                 }
                 if !settled {
                     self.not_settled();
