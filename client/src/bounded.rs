@@ -23,8 +23,9 @@ use serde_json::json;
 /// ```
 ///
 /// # What is repeated
-/// As of a [`Counter`](crate::Counter): reads always, changes only when surely nothing was
-/// applied. A decrement that is repeated by the caller may take twice, never more than there is.
+/// Reads always, changes only when surely nothing was applied: a connection was refused, or a node
+/// said so (`503`, `429`). A decrement that is repeated by the caller may take twice, never more
+/// than there is.
 #[derive(Clone, Debug)]
 pub struct BoundedCounter {
     object: Object,

@@ -126,6 +126,7 @@ impl Bucket {
             body,
             content_type: None,
             context: None,
+            key: None,
             repeat: Repeat::Harmless,
             options: &self.client.options,
         };

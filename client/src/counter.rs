@@ -6,31 +6,29 @@ use crate::error::Error;
 use crate::object::{Object, handle, whole};
 use crate::repeat::Repeat;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One counter.
 ///
 /// ```
 /// # starling_client::example(async |client| {
 /// let visits = client.counter("site", "visits");
-/// match visits.increment(1).await {
-///     Ok(after) => println!("{} visits, on {} owners", after.value, after.acks.owners),
-///     // The node died with the answer: it counted once or not at all.
-///     Err(error) if error.is_unknown() => println!("one visit in doubt"),
-///     Err(error) => return Err(error),
-/// }
+/// let after = visits.increment(1).await?;
+/// println!("{} visits, on {} owners", after.value, after.acks.owners);
+/// // What has a name of its own counts once, even when the process asks again after a restart.
+/// visits.increment_as("order 4711", 1).await?;
+/// visits.increment_as("order 4711", 1).await?;
 /// # Ok(())
 /// # });
 /// ```
 ///
 /// # What is repeated
-/// Reads, [`reset`](Counter::reset) and removals, always. Increments and decrements only when
-/// surely nothing was applied: a connection was refused, or a node said so (`503`, `429`). When
-/// the answer to one that was sent is lost, the error [is unknown](Error::is_unknown) and it is
-/// the caller's to decide: done again it may count twice, left alone it may not count. So the value
-/// is exact while nothing is in doubt, and otherwise within what is. To count without doubt what
-/// has names of its own (orders, visitors, votes), add the names to a [`Set`](crate::Set): adding
-/// one twice adds it once, and [`Page::count`](crate::Page) is exact.
+/// Everything: changes carry a key, drawn for the call or given by the caller, under which they
+/// count once whichever node is asked again. A key is remembered for a day. An error that
+/// [is unknown](Error::is_unknown) comes only when there was no answer in all the time that the
+/// [settings](crate::Options) give; [`increment_as`](Counter::increment_as) with the same key may
+/// then be called again. With [`exactly_once`](crate::Options::exactly_once) off, what was sent is
+/// not repeated unless surely nothing was applied.
 #[derive(Clone, Debug)]
 pub struct Counter {
     object: Object,
@@ -73,13 +71,22 @@ impl Counter {
         value(&self.object).await
     }
 
-    /// Adds `amount`, negative to subtract. Never repeated once it may have been applied.
+    /// Adds `amount`, negative to subtract.
     ///
     /// # Errors
-    /// [`Error::is_conflict`] on overflow, and those of any call. When
-    /// [`Error::is_unknown`], a repetition may count twice.
+    /// [`Error::is_conflict`] on overflow, and those of any call.
     pub async fn increment(&self, amount: i64) -> Result<CounterValue, Error> {
-        self.object.change(json!({ "increment": amount }), None, Repeat::CountsTwice).await
+        self.change(json!({ "increment": amount }), None).await
+    }
+
+    /// Adds `amount` under a key of the caller's, 1 to 255 visible ASCII characters: however often
+    /// it is called within a day, with the same amount and by whomever, it counts once.
+    ///
+    /// # Errors
+    /// [`Error::is_conflict`] on overflow, [`Error::is_key_reused`] when something else was asked
+    /// of this counter under the key, and those of any call.
+    pub async fn increment_as(&self, key: &str, amount: i64) -> Result<CounterValue, Error> {
+        self.change(json!({ "increment": amount }), Some(key)).await
     }
 
     /// Subtracts `amount`.
@@ -87,17 +94,20 @@ impl Counter {
     /// # Errors
     /// As for [`increment`](Counter::increment).
     pub async fn decrement(&self, amount: i64) -> Result<CounterValue, Error> {
-        self.object.change(json!({ "decrement": amount }), None, Repeat::CountsTwice).await
+        self.change(json!({ "decrement": amount }), None).await
     }
 
-    /// Back to 0; concurrent increments survive. Repeated when an answer is lost: increments
-    /// made during the call may be taken back too.
+    async fn change(&self, body: Value, key: Option<&str>) -> Result<CounterValue, Error> {
+        self.object.change_once(body, key, Repeat::CountsTwice).await
+    }
+
+    /// Back to 0; concurrent increments survive.
     ///
     /// # Errors
     /// Those of any call.
     pub async fn reset(&self) -> Result<CounterValue, Error> {
         let options = crate::Options { ttl: None, ..self.object.options().clone() };
         let object = self.object.with_options(options);
-        object.change(json!({ "reset": true }), None, Repeat::Harmless).await
+        object.change_once(json!({ "reset": true }), None, Repeat::Harmless).await
     }
 }

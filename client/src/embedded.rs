@@ -145,6 +145,7 @@ impl Node {
             body: Bytes::new(),
             content_type: None,
             context: None,
+            key: None,
             repeat: Repeat::Harmless,
             options: &self.client.options,
         };

@@ -105,8 +105,8 @@ impl Error {
 
     /// Whether the write may have been applied: the deadline passed or the connection broke after
     /// an attempt was sent. Of the calls that are repeated on their own this is the end only when
-    /// no attempt succeeded; of an increment it comes with the first. Repeating an increment may
-    /// count twice.
+    /// no attempt succeeded. Of an increment without a key (of a bounded counter, a score, a field)
+    /// it comes with the first, and repeating that may count twice.
     pub fn is_unknown(&self) -> bool {
         self.0.earlier_unknown
             || match &self.0.kind {
@@ -152,6 +152,11 @@ impl Error {
     /// another kind. [`code`](Error::code) says which.
     pub fn is_conflict(&self) -> bool {
         self.status() == Some(409)
+    }
+
+    /// Whether something else was asked of the object under the same key; nothing was applied.
+    pub fn is_key_reused(&self) -> bool {
+        self.code() == Some("key_reused")
     }
 
     /// Whether a decrement of a bounded counter was not covered by the rights that could be

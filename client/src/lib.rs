@@ -2,8 +2,8 @@
 //!
 //! A [`Client`] knows some nodes and keeps to the one that answered last. Attempts that fail are
 //! repeated, at another node if there is one, as long as that is harmless: every handle says of
-//! its calls which are. What an increment came to whose answer was lost is unknown, and
-//! [`Error::is_unknown`] says so. [`Options`] has the times, and how often.
+//! its calls which are. Changes of a [`Counter`] carry a key, so that they count once. Where no
+//! attempt was answered [`Error::is_unknown`] says so. [`Options`] has the times, and how often.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), starling_client::Error> {
@@ -76,9 +76,10 @@ pub fn example(body: impl AsyncFnOnce(Client) -> Result<(), Error>) {
 ///
 /// # What is repeated
 /// An operation whose answer is lost is repeated when doing it twice, whatever others do in
-/// between, leaves what doing it once at the end would. That is every operation but increments,
-/// which are repeated only when surely nothing was applied: a connection was refused, or a node
-/// answered `503` or `429`.
+/// between, leaves what doing it once at the end would. That is every operation but increments of
+/// bounded counters, of scores and of fields, which are repeated only when surely nothing was
+/// applied: a connection was refused, or a node answered `503` or `429`. Changes of a [`Counter`]
+/// carry a key, under which nodes count them once.
 ///
 /// The price: an operation may be carried out again while its call lasts, and where a node was
 /// frozen with the first attempt, when it has ended. Writes and removals that must not touch what

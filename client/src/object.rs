@@ -48,6 +48,7 @@ impl Object {
             body: Bytes::new(),
             content_type: None,
             context: None,
+            key: None,
             repeat: Repeat::Harmless,
             options: self.options(),
         }
@@ -100,6 +101,26 @@ impl Object {
         self.send(Call { context, repeat, ..call }).await?.json()
     }
 
+    /// Changes the object once, whatever is repeated: under `key`, or one of its own where the
+    /// settings ask for it; else it is not repeated once it may have been applied.
+    pub async fn change_once<T: DeserializeOwned>(
+        &self,
+        body: Value,
+        key: Option<&str>,
+        unkeyed: Repeat,
+    ) -> Result<T, Error> {
+        if key.is_some_and(|key| !(1..=KEY_CHARS_MAX).contains(&key.len())) {
+            return Err(Error::usage("a key is 1 to 255 visible ASCII characters"));
+        }
+        let options = self.options();
+        let drawn = || format!("{:032x}", rand::random::<u128>());
+        let own = (options.exactly_once && options.attempts > 1).then(drawn);
+        let key = key.map(str::to_owned).or(own);
+        let repeat = if key.is_some() { Repeat::Harmless } else { unkeyed };
+        let call = self.write(Method::POST, body.to_string().into());
+        self.send(Call { key, repeat, ..call }).await?.json()
+    }
+
     pub async fn delete(&self, context: Option<&Context>) -> Result<Written, Error> {
         let call = self.call(Method::DELETE, "delete", self.path(), self.options().query());
         self.send(Call { context, ..call }).await?.json()
@@ -134,6 +155,9 @@ impl Object {
         self.send(Call { body: body.to_string().into(), ..call }).await?.json()
     }
 }
+
+/// The longest idempotency key.
+const KEY_CHARS_MAX: usize = 255;
 
 /// What a list of `what` may hold in one call.
 pub(crate) const LIST_MAX: usize = 1_000;

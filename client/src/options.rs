@@ -114,6 +114,11 @@ pub struct Options {
     /// Attempts in all, where an attempt may be repeated; 8 unless set, and 1 for a caller that
     /// decides about repetitions itself.
     pub attempts: u32,
+    /// Whether changes of a [`Counter`](crate::Counter) carry an idempotency key, so that they are
+    /// repeated when an answer is lost and count once all the same. `true` unless set; without
+    /// effect where there is but one attempt. Each keeps a note of some hundred bytes at its
+    /// replicas for a day, see `docs/performance.md` for what that costs.
+    pub exactly_once: bool,
     /// A trace to go on with, as in the header `traceparent` (W3C). Unless set, each call has a
     /// trace of its own, not sampled, whose id is in the call's span and in the node's log.
     pub traceparent: Option<String>,
@@ -133,6 +138,7 @@ impl Default for Options {
             timeout: Duration::from_secs(5),
             deadline: None,
             attempts: 8,
+            exactly_once: true,
             traceparent: None,
         }
     }

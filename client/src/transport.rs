@@ -53,6 +53,8 @@ pub(crate) struct Call<'a> {
     pub body: Bytes,
     pub content_type: Option<&'a str>,
     pub context: Option<&'a Context>,
+    /// The idempotency key.
+    pub key: Option<String>,
     pub repeat: Repeat,
     pub options: &'a Options,
 }
@@ -254,6 +256,13 @@ fn request(
         request = request.header(
             "starling-context",
             value.map_err(|_| Error::usage("the context is not one that a node handed out"))?,
+        );
+    }
+    if let Some(key) = &call.key {
+        let value = HeaderValue::from_str(key);
+        request = request.header(
+            "idempotency-key",
+            value.map_err(|_| Error::usage("a key is 1 to 255 visible ASCII characters"))?,
         );
     }
     request.body(Full::new(call.body.clone())).map_err(|e| Error::usage(e.to_string()))

@@ -20,7 +20,7 @@ async fn a_write_goes_on_where_nothing_was_applied() {
 }
 
 #[tokio::test]
-async fn a_write_whose_outcome_is_unknown_is_never_repeated() {
+async fn a_write_that_counts_twice_is_not_repeated_when_its_outcome_is_unknown() {
     for act in [
         Act::Hang,
         Act::Silence,
@@ -30,8 +30,8 @@ async fn a_write_whose_outcome_is_unknown_is_never_repeated() {
         let (first, second) = (Node::start(act).await, Node::json(200, COUNTED).await);
         let client = Client::connect([&first.url, &second.url]).unwrap();
         let hasty = Options { timeout: Duration::from_millis(100), ..Options::default() };
-        let counter = client.with_options(hasty).counter("b", "k");
-        let error = counter.increment(5).await.unwrap_err();
+        let stock = client.with_options(hasty).bounded_counter("b", "k");
+        let error = stock.increment(5).await.unwrap_err();
         assert!(error.is_unknown(), "{error}");
         assert_eq!((first.requests(), second.requests()), (1, 0));
     }

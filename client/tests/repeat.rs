@@ -53,13 +53,52 @@ async fn what_counts_twice_is_not() {
             assert_eq!(node.requests(), 1, "{}", stringify!($call));
         }};
     }
-    not_repeated!(async |c: Client| c.counter("b", "k").increment(1).await);
-    not_repeated!(async |c: Client| c.counter("b", "k").decrement(1).await);
+    let unkeyed = |c: Client| {
+        let options = Options { exactly_once: false, ..Options::default() };
+        c.with_options(options).counter("b", "k")
+    };
+    not_repeated!(async |c: Client| unkeyed(c).increment(1).await);
+    not_repeated!(async |c: Client| unkeyed(c).decrement(1).await);
     not_repeated!(async |c: Client| c.bounded_counter("b", "k").increment(1).await);
     not_repeated!(async |c: Client| c.bounded_counter("b", "k").decrement(1).await);
     not_repeated!(async |c: Client| c.zset("b", "k").increment("m", 1.0).await);
     let update = MapUpdate::new().map("m", MapUpdate::new().counter("n", 1));
     not_repeated!(async |c: Client| c.map("b", "k").update(&update).await);
+}
+
+#[tokio::test]
+async fn a_change_of_a_counter_is_repeated_under_its_key_and_no_two_calls_have_the_same() {
+    let keys = |node: &Node| -> Vec<String> {
+        let key = |request: String| {
+            let line = request.lines().find_map(|line| line.strip_prefix("idempotency-key: "));
+            line.expect("there is a key").to_owned()
+        };
+        node.sent().into_iter().map(key).collect()
+    };
+    let (client, node) = forgetful(COUNTED).await;
+    let counter = client.counter("b", "k");
+    counter.increment(1).await.unwrap();
+    counter.decrement(1).await.unwrap();
+    counter.increment_as("order 1", 1).await.unwrap();
+    let keys = keys(&node);
+    assert_eq!(keys.len(), 4);
+    assert!(keys[0] == keys[1] && keys[0].len() == 32 && keys[1] != keys[2], "{keys:?}");
+    assert_eq!(keys[3], "order 1");
+    for bad in ["", &"k".repeat(256), "\n"] {
+        assert!(counter.increment_as(bad, 1).await.unwrap_err().is_usage(), "{bad:?}");
+    }
+    assert_eq!(node.requests(), 4);
+}
+
+#[tokio::test]
+async fn a_caller_who_repeats_nothing_pays_for_no_note() {
+    let node = Node::with(vec![ok(COUNTED)]).await;
+    let once = Options { attempts: 1, ..Options::default() };
+    let client = Client::connect([&node.url]).unwrap().with_options(once);
+    client.counter("b", "k").increment(1).await.unwrap();
+    client.counter("b", "k").increment_as("order 1", 1).await.unwrap();
+    let sent = node.sent();
+    assert!(!sent[0].contains("idempotency-key") && sent[1].contains("idempotency-key"));
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ mutants! {
     CollectEarly "collect-early" "Collect a stand-in's copy before it was handed over.";
     StaleLayout "stale-layout" "After a restart work with the owners of an earlier layout.";
     DoubleCount "double-count" "Apply an operation again that the network delivers again.";
+    ForgetDoubles "forget-doubles" "Count what two replicas applied under one key twice.";
     ReuseActor "reuse-actor" "Begin each life of a node with the same epoch.";
     CountNotFound "count-not-found" "Count a stand-in's \"not found\" as a read of a replica.";
     IgnoreSyncError "ignore-sync-error" "Take a sync that failed for one that succeeded.";

@@ -36,6 +36,8 @@ metrics! {
     Shed "starling_requests_shed_total" Counter "Requests refused because too many were open.";
     Open "starling_requests_open" Gauge "Requests open in the coordinator.";
     Applied "starling_operations_applied_total" Counter "Client operations applied by this replica.";
+    Repeated "starling_operations_repeated_total" Counter "Operations asked again with their key that were known to be applied, and so were answered only.";
+    Doubled "starling_operations_doubled_total" Counter "Times that this replica learned of an operation that several replicas applied under one key, and counted it once.";
     Joined "starling_deltas_joined_total" Counter "Deltas joined by this replica.";
     JoinedNew "starling_deltas_new_total" Counter "Deltas among those joined that changed something.";
     HintsMade "starling_hints_created_total" Counter "Hint marks created.";

@@ -31,6 +31,7 @@ async fn every_failure_of_the_core_has_its_status_and_code() {
             "",
         ),
         (Failure::Refused(OpError::WrongType), 500, "internal", ""),
+        (Failure::Refused(OpError::KeyReused), 422, "key_reused", ""),
         (Failure::Overloaded, 429, "overloaded", "1"),
         (Failure::DiskFull, 507, "disk_full", ""),
         (Failure::Corrupt("row 7".into()), 500, "corrupt", ""),
@@ -113,8 +114,13 @@ async fn what_is_not_there_says_what_is() {
 #[tokio::test]
 async fn promises_of_later_versions_are_refused_rather_than_ignored() {
     let server = Server::start().await;
-    for header in ["Idempotency-Key: a-1\r\n", "Starling-Session: s\r\n"] {
-        let answer = server.ask("POST", "/v1/counters/b/k", header, br#"{"increment":1}"#).await;
+    let later = [
+        ("/v1/sets/b/k", "Idempotency-Key: a-1\r\n", &br#"{"add":["m"]}"#[..]),
+        ("/v1/boundedcounters/b/k", "Idempotency-Key: a-1\r\n", br#"{"increment":1}"#),
+        ("/v1/counters/b/k", "Starling-Session: s\r\n", br#"{"increment":1}"#),
+    ];
+    for (target, header, body) in later {
+        let answer = server.ask("POST", target, header, body).await;
         let detail = answer.problem(501, "not_supported");
         assert!(detail.contains(&header.to_lowercase()[..header.find(':').unwrap()]), "{detail}");
     }
@@ -122,6 +128,24 @@ async fn promises_of_later_versions_are_refused_rather_than_ignored() {
         let answer = server.ask("PUT", "/v1/buckets/b", "", property.as_bytes()).await;
         answer.problem(400, "unsupported_property");
     }
+    assert_eq!(server.node.0.calls.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_key_is_one_to_255_bytes_and_given_once() {
+    let server = Server::start().await;
+    let long = format!("Idempotency-Key: {}\r\n", "k".repeat(256));
+    let twice = "Idempotency-Key: a\r\nIdempotency-Key: a\r\n";
+    for header in ["Idempotency-Key: \r\n", &long, twice] {
+        let answer = server.ask("POST", "/v1/counters/b/k", header, br#"{"increment":1}"#).await;
+        let detail = answer.problem(400, "bad_parameter");
+        assert!(detail.starts_with("Idempotency-Key: "), "{detail}");
+    }
+    for query in ["", "?type=counter&bucket=b", "?type=counter&bucket=b&key=k&more=1"] {
+        server.get(&format!("/v1/ops/a{query}")).await.problem(400, "bad_parameter");
+    }
+    server.get("/v1/ops/a?type=list&bucket=b&key=k").await.problem(404, "unknown_type");
+    server.get("/v1/ops/a?type=set&bucket=b&key=k").await.problem(501, "not_supported");
     assert_eq!(server.node.0.calls.load(Ordering::Relaxed), 0);
 }
 

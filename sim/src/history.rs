@@ -7,6 +7,7 @@ use starling_node::crdt::{
     CausalContext, CounterOp, FlagOp, HllOp, KvOp, ObjectId, ObjectOp, SetOp, ZsetOp,
 };
 use starling_node::wire::api::{Failure, Options, ReadQuery, ReadResult, Request, Written};
+use std::collections::BTreeSet;
 
 /// What a client did.
 #[derive(Clone, Debug)]
@@ -148,11 +149,22 @@ pub struct History {
     pub records: Vec<Record>,
     /// Reads of each object from all owners, when all was at rest.
     pub last: Vec<Record>,
+    /// Notes of operations with keys of which some are on no disk any more.
+    pub forgotten: BTreeSet<ObjectId>,
 }
 
 impl History {
     /// Operations on one object.
     pub fn of<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = &'a Record> {
         self.records.iter().filter(move |record| record.intent.object == *object)
+    }
+
+    /// The notes that operations with keys may have left.
+    pub fn notes(&self) -> BTreeSet<ObjectId> {
+        let note = |record: &Record| {
+            let once = record.intent.options.once.as_ref()?;
+            Some(record.intent.object.note(&once.key))
+        };
+        self.records.iter().filter_map(note).collect()
     }
 }

@@ -251,5 +251,6 @@ kinds! {
         OpError::InsufficientRights { .. } => "op_errors_insufficient_rights",
         OpError::Absent => "op_errors_absent",
         OpError::Unsupported(_) => "op_errors_unsupported",
+        OpError::KeyReused => "op_errors_key_reused",
     }
 }

@@ -99,6 +99,9 @@ enum State {
     Down(MemoryStore),
 }
 
+/// What a node owes of an object: dots, by the row they are about.
+pub type Owed = BTreeMap<Option<Vec<u8>>, CausalContext>;
+
 /// A machine and what runs on it.
 pub struct Node {
     config: Config,
@@ -310,14 +313,18 @@ impl Node {
         format!("{unsynced} batches unsynced")
     }
 
-    /// The dots of the object that it owes to any of `targets`, on disk.
-    pub fn owed(&self, object: &ObjectId, targets: &[NodeId]) -> Option<CausalContext> {
+    /// The dots of the object that it owes to any of `targets`, on disk, by row.
+    pub fn owed(&self, object: &ObjectId, targets: &[NodeId]) -> Option<Owed> {
         match &self.state {
             Some(State::Up(core)) => {
                 // What was handed over is owed no more, also while the disk still says so.
                 let now = owed_dots(core.store(), object, targets)?;
                 let on_disk = owed_dots(&core.store().as_synced(), object, targets)?;
-                Some(now.minus(&now.minus(&on_disk))).filter(|both| !both.is_empty())
+                let both = now.into_iter().filter_map(|(row, now)| {
+                    let both = now.minus(&now.minus(on_disk.get(&row)?));
+                    (!both.is_empty()).then_some((row, both))
+                });
+                Some(both.collect()).filter(|both: &Owed| !both.is_empty())
             }
             Some(State::Down(store)) => owed_dots(store, object, targets),
             None => None,

@@ -64,6 +64,8 @@ type Spans = BTreeMap<String, Vec<Span>>;
 fn spans(lines: &[Op]) -> Spans {
     let mut open: BTreeMap<usize, &Op> = BTreeMap::new();
     let mut spans = Spans::new();
+    // Attempts at one operation are one step, which happens once between the first and the answer.
+    let mut repeated: BTreeMap<(String, &String), (u64, u64, Step)> = BTreeMap::new();
     for line in lines {
         if line.kind == Type::Invoke {
             assert!(open.insert(line.process, line).is_none(), "one at a time: {line:?}");
@@ -75,11 +77,19 @@ fn spans(lines: &[Op]) -> Spans {
             for (key, step, certain) in steps(line) {
                 let certain = certain && line.kind == Type::Ok;
                 let done = if certain { line.index } else { u64::MAX };
+                if let Some(once) = &line.once {
+                    let begun = repeated.entry((key, once)).or_insert((invoke.index, done, step));
+                    (begun.0, begun.1) = (begun.0.min(invoke.index), begun.1.min(done));
+                    continue;
+                }
                 spans.entry(key).or_default().push(Span { invoked: invoke.index, done, step });
             }
         }
     }
     assert!(open.is_empty(), "every operation ends");
+    for ((key, _), (invoked, done, step)) in repeated {
+        spans.entry(key).or_default().push(Span { invoked, done, step });
+    }
     read_what_is_absent(lines, &mut spans);
     spans
 }

@@ -2,7 +2,7 @@
 
 use super::MembershipView;
 use crate::config::BucketProps;
-use crate::crdt::{NodeId, ObjectId};
+use crate::crdt::{NodeId, ObjectId, note};
 use crate::placement::{Layout, LayoutId, N_ALL, PreferenceList, partition_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,13 +47,17 @@ impl View {
     }
 
     /// Properties of a bucket. The bucket of buckets is on every member and reads as
-    /// last-writer-wins.
+    /// last-writer-wins; notes have those of what they are about, and expire.
     pub fn bucket(&self, bucket: &str) -> BucketProps {
         if bucket == BUCKETS {
             let resolve = crate::config::Resolve::Lww;
             return BucketProps { n: N_ALL, resolve, ..BucketProps::default() };
         }
-        self.buckets.get(bucket).unwrap_or(&self.default_bucket).clone()
+        let props = self.buckets.get(note::base_bucket(bucket)).unwrap_or(&self.default_bucket);
+        match note::is_notes(bucket) {
+            true => BucketProps { ttl_seconds: Some(note::REMEMBERED_S), ..props.clone() },
+            false => props.clone(),
+        }
     }
 
     /// Sets a bucket's properties, or takes them back to the defaults.
@@ -68,7 +72,7 @@ impl View {
     pub fn n_of(&self, bucket: &str) -> u8 {
         match bucket {
             BUCKETS => N_ALL,
-            _ => self.buckets.get(bucket).unwrap_or(&self.default_bucket).n,
+            _ => self.buckets.get(note::base_bucket(bucket)).unwrap_or(&self.default_bucket).n,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::wire::api::{Failure, Options, Quorum, ReadQuery, Reply, Request, Requ
 use crate::wire::codec;
 use crate::wire::peer::{OpId, PeerBody};
 use explain::Explain;
-use quorum::{ReadNeeds, check_bucket, no_layout, read_needs, timeout_ms, write_needs};
+use quorum::{ReadNeeds, check_bucket, check_once, no_layout, read_needs, timeout_ms, write_needs};
 use read::Read;
 use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
@@ -338,6 +338,7 @@ impl Coordinator {
         mut op: ObjectOp,
         options: Options,
     ) -> Result<(), Failure> {
+        check_once(&op, &options)?;
         let reads_first = op.delete_observed() == Some(&mut Observed::Here);
         if reads_first {
             // Everything about the write is checked before the read.
@@ -406,6 +407,7 @@ impl Coordinator {
             request,
             respond,
             ttl,
+            once: options.once.clone(),
             needs,
             sloppy,
             list,

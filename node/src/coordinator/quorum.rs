@@ -2,6 +2,8 @@
 
 use crate::config::BucketProps;
 use crate::crdt::expiry::TTL_MAX_S;
+use crate::crdt::note::ONCE_KEY_BYTES_MAX;
+use crate::crdt::{CounterOp, ObjectOp};
 use crate::placement::N_ALL;
 use crate::wire::api::{Durable, Failure, Options, Quorum};
 
@@ -69,6 +71,20 @@ pub(super) fn timeout_ms(options: &Options, default: u32) -> Result<u32, Failure
         None => Ok(default),
         Some(ms) if (1..=TIMEOUT_MAX_MS).contains(&ms) => Ok(ms),
         Some(ms) => Err(bad("timeout_ms", format!("{ms} is not from 1 to {TIMEOUT_MAX_MS}"))),
+    }
+}
+
+/// Whether the operation can have the key that it has, if it has one.
+pub(super) fn check_once(op: &ObjectOp, options: &Options) -> Result<(), Failure> {
+    let Some(once) = &options.once else { return Ok(()) };
+    let fits = matches!(op, ObjectOp::Counter(CounterOp::Add { .. } | CounterOp::Reset { .. }));
+    match once.key.len() {
+        _ if !fits => Err(bad("Idempotency-Key", "only changes of counters take one".into())),
+        1..=ONCE_KEY_BYTES_MAX => Ok(()),
+        length => {
+            let text = format!("{length} bytes are not 1 to {ONCE_KEY_BYTES_MAX}");
+            Err(bad("Idempotency-Key", text))
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The operation is applied exactly once: if the replica it was sent to does not answer, the
 //! outcome is unknown and nobody else is asked. So it is not sent to a replica that owes answers
-//! while another one may apply it. The delta may go anywhere any number of times.
+//! while another one may apply it. The delta may go anywhere any number of times. An operation with
+//! a key may be asked again, also of others: see [`crate::crdt::note`].
 //! Owners that do not have it in the end are owed it: a mark on a stand-in, or where there is
 //! none on a replica that has the write.
 
@@ -11,7 +12,7 @@ mod poor;
 use super::quorum::WriteNeeds;
 use crate::cluster::View;
 use crate::config::BucketProps;
-use crate::crdt::{NodeId, ObjectId, ObjectOp, OpError, Ttl};
+use crate::crdt::{NodeId, ObjectId, ObjectOp, Once, OpError, Ttl};
 use crate::placement::PreferenceList;
 use crate::wire::api::{Acks, Failure, Reply, RequestId, Written};
 use crate::wire::peer::{Applied, OpId, PeerBody, Refusal};
@@ -53,6 +54,7 @@ pub(super) struct Write {
     pub(super) replied: bool,
     action: ObjectOp,
     ttl: Option<Ttl>,
+    once: Option<Box<Once>>,
     needs: WriteNeeds,
     sloppy: bool,
     list: PreferenceList,
@@ -105,6 +107,7 @@ pub(super) struct Terms {
     pub(super) request: RequestId,
     pub(super) respond: Respond,
     pub(super) ttl: Option<Ttl>,
+    pub(super) once: Option<Box<Once>>,
     pub(super) needs: WriteNeeds,
     pub(super) sloppy: bool,
     pub(super) list: PreferenceList,
@@ -132,6 +135,7 @@ impl Write {
             replied: false,
             action,
             ttl: terms.ttl,
+            once: terms.once,
             needs: terms.needs,
             sloppy: terms.sloppy,
             list: terms.list,
@@ -175,6 +179,7 @@ impl Write {
             object: self.object.clone(),
             action: self.action.clone(),
             ttl: self.ttl,
+            once: self.once.clone(),
             hint_for: plan.applier_covers,
         };
         doing.sends.push((plan.applier, body));
@@ -306,10 +311,10 @@ impl Write {
 
     fn join_at(&mut self, node: NodeId, covers: Vec<NodeId>, op: OpId, doing: &mut Doing) {
         let Some(applied) = &self.applied else { return };
-        let delta = applied.delta.clone();
+        let (delta, note) = (applied.delta.clone(), applied.note.clone());
         let object = self.object.clone();
         self.copies.insert(node, Copy { covers: covers.clone(), ..Copy::default() });
-        doing.sends.push((node, PeerBody::Join { op, object, delta, hint_for: covers }));
+        doing.sends.push((node, PeerBody::Join { op, object, delta, note, hint_for: covers }));
     }
 
     /// A replica has the write, in memory or on disk.
@@ -395,7 +400,10 @@ impl Write {
             Respond::Written => Reply::Written(Written {
                 acks: self.acks(),
                 object: applied.state.clone(),
-                said: applied.delta.context().clone(),
+                said: match applied.again {
+                    Some(dot) => [dot].into_iter().collect(),
+                    None => applied.delta.context().clone(),
+                },
                 seen: applied.state.seen(),
             }),
         });
@@ -463,7 +471,8 @@ impl Write {
             false => self.applier,
         };
         let object = self.object.clone();
-        let body = PeerBody::Join { op, object, delta: applied.delta, hint_for: missing };
+        let (delta, note) = (applied.delta, applied.note);
+        let body = PeerBody::Join { op, object, delta, note, hint_for: missing };
         doing.sends.push((keeper, body));
     }
 }

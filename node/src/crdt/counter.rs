@@ -9,6 +9,10 @@
 //! A new run begins where the actor no longer knows its last one (its row was collected), since
 //! totals that start again at nothing must not pass for newer ones; also where all of the last one
 //! was removed: it may have been collected, and come back as somebody saw it earlier.
+//!
+//! An operation with a key may have been applied by several replicas ([`super::note`]). Once that
+//! is known the counter keeps the dots of those applications, joined by union, and the value is
+//! less what all but one of them add that are in a run and that no reset observed.
 
 use super::{CausalContext, DeltaType, Dot, Expiry, Mint, Observed, OpError, impl_cvrdt};
 use bincode::{Decode, Encode};
@@ -36,6 +40,17 @@ pub struct Counter {
     /// observed at least that far in `runs`.
     pub(crate) base: BTreeMap<Dot, Tally>,
     pub(crate) expiry: Expiry,
+    /// Operations known to have been applied more than once, by a digest of their key.
+    pub(crate) doubles: BTreeMap<u128, Double>,
+}
+
+/// Applications of one operation. Of those that still add to the value one counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct Double {
+    /// What the operation adds.
+    pub amount: i128,
+    /// The dot of each application, with the counter of the dot that began its run.
+    pub dots: BTreeMap<Dot, u64>,
 }
 
 /// What clients ask of a counter.
@@ -84,14 +99,62 @@ impl Counter {
         &self.runs
     }
 
-    /// Runs minus base, before it is checked against the range clients see.
+    /// Runs minus base, every operation once, before it is checked against the range clients see.
     pub fn total(&self) -> i128 {
         let sum = |tallies: &BTreeMap<Dot, Tally>| {
             tallies.values().fold(0i128, |sum, tally| {
                 sum.saturating_add_unsigned(tally.up).saturating_sub_unsigned(tally.down)
             })
         };
-        sum(&self.runs).saturating_sub(sum(&self.base))
+        sum(&self.runs).saturating_sub(sum(&self.base)).saturating_sub(self.excess())
+    }
+
+    /// Operations applied more than once, for `explain` and checks.
+    pub fn doubles(&self) -> impl Iterator<Item = &Double> {
+        self.doubles.values()
+    }
+
+    /// What is in runs minus base of applications that do not count.
+    fn excess(&self) -> i128 {
+        self.doubles.values().fold(0i128, |sum, double| {
+            let more = self.adding(double).saturating_sub(1);
+            sum.saturating_add(double.amount.saturating_mul(more as i128))
+        })
+    }
+
+    /// How many of these applications are in a run, and observed by no reset.
+    fn adding(&self, double: &Double) -> usize {
+        let adds = |(dot, run): &(&Dot, &u64)| {
+            let run = Dot { actor: dot.actor, counter: **run };
+            let last = |tallies: &BTreeMap<Dot, Tally>| tallies.get(&run).map_or(0, |t| t.last);
+            last(&self.runs) >= dot.counter && last(&self.base) < dot.counter
+        };
+        double.dots.iter().filter(adds).count()
+    }
+
+    /// Notes applications of the operation called `name`.
+    pub(super) fn add_double(&mut self, name: u128, amount: i128, dots: BTreeMap<Dot, u64>) {
+        let double = self.doubles.entry(name).or_default();
+        // Equal, unless somebody else's digest is the same; then at least equal everywhere.
+        double.amount = if double.dots.is_empty() { amount } else { double.amount.max(amount) };
+        double.dots.extend(dots);
+    }
+
+    /// Whether `other` knows of no application that this one does not.
+    pub fn has_doubles_of(&self, other: &Counter) -> bool {
+        other.doubles.iter().all(|(name, double)| {
+            let here = self.doubles.get(name);
+            here.is_some_and(|here| double.dots.keys().all(|dot| here.dots.contains_key(dot)))
+        })
+    }
+
+    /// Drops what is known of operations of which nothing more can come and nothing is too much.
+    pub(super) fn settle_doubles(&mut self, stable: &super::Stable) {
+        let doubles = std::mem::take(&mut self.doubles);
+        let over = |double: &Double| {
+            self.adding(double) < 2 && double.dots.keys().all(|dot| stable.has(*dot))
+        };
+        self.doubles = doubles.into_iter().filter(|(_, double)| !over(double)).collect();
     }
 
     /// Extends this actor's run by one write of `amount`, or begins one. The delta speaks for its
@@ -124,6 +187,10 @@ impl Counter {
             .base
             .iter()
             .all(|(run, base)| self.runs.get(run).is_some_and(|tally| base.last <= tally.last))
+            && self.doubles.values().all(|double| {
+                let began = |(dot, run): (&Dot, &u64)| 0 < *run && *run <= dot.counter;
+                !double.dots.is_empty() && double.dots.iter().all(began)
+            })
     }
 
     fn observed(&self, observed: &Observed) -> (CausalContext, BTreeMap<Dot, Tally>) {
@@ -178,6 +245,9 @@ impl DeltaType for Counter {
     fn join(&mut self, other: &Counter) {
         keep_newest(&mut self.runs, &other.runs);
         keep_newest(&mut self.base, &other.base);
+        for (name, double) in &other.doubles {
+            self.add_double(*name, double.amount, double.dots.clone());
+        }
         self.cleared.join(&other.cleared);
         self.expiry.join(&self.context, &other.expiry, &other.context);
         self.context.join(&other.context);

@@ -13,6 +13,7 @@ pub mod flag;
 pub mod hll;
 pub mod kv;
 pub mod map;
+pub mod note;
 pub mod object;
 pub mod op;
 pub mod row;
@@ -33,6 +34,7 @@ pub use flag::{DwFlag, Flag, FlagOp};
 pub use hll::{Hll, HllOp};
 pub use kv::{Kv, KvOp, Sibling};
 pub use map::{Map, MapOp};
+pub use note::{Note, Once};
 pub use object::{Object, ObjectId, TypeTag};
 pub use op::{Needs, ObjectOp};
 pub use row::{Leaf, Real, Row};
@@ -190,6 +192,9 @@ pub enum OpError {
     /// The type knows no such operation.
     #[error("{0}")]
     Unsupported(String),
+    /// Something else was asked under the same key.
+    #[error("the idempotency key was used for another operation on this object")]
+    KeyReused,
 }
 
 /// Join of two maps of live dots, each under its context: what both have, plus what either has

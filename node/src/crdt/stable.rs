@@ -8,6 +8,7 @@
 //! What is stable is agreed upon by `replica/settle.rs`; here is what follows from it.
 
 use super::counter::Tally;
+use super::note::base_bucket;
 use super::rows::Covers;
 use super::{Actor, CausalContext, Counter, Dot, Object, Rows};
 use bincode::{Decode, Encode};
@@ -112,9 +113,9 @@ impl StableByBucket {
         self.later.len()
     }
 
-    /// What is stable in that bucket.
+    /// What is stable in that bucket; of notes the same as of what they are about.
     pub fn of(&self, bucket: &str) -> &Stable {
-        self.later.get(bucket).unwrap_or(&self.all)
+        self.later.get(base_bucket(bucket)).unwrap_or(&self.all)
     }
 
     /// A bucket comes to the group: of its objects nothing was said.
@@ -271,7 +272,14 @@ impl Object {
         let waiting = |rows: &Rows| rows.deferred.len() + rows.deferred_under.len() > 0;
         let mut settled = self.clone();
         settled.fill(stable);
+        let doubled = match self {
+            Object::Counter(counter) => {
+                counter.doubles().any(|double| double.dots.keys().any(|dot| !stable.has(*dot)))
+            }
+            _ => false,
+        };
         !matches!(self, Object::Bounded(_))
+            && !doubled
             && stable.covers(self.context())
             && !settled.rows().is_some_and(waiting)
     }
@@ -316,6 +324,7 @@ impl Counter {
         let keeps = self.runs.iter().rfind(there).map(|(run, _)| *run);
         let keeps = keeps.filter(|_| !goes_on);
         self.drop_runs(|run, tally| over(run, tally) && keeps != Some(*run));
+        self.settle_doubles(stable);
         if self.runs.is_empty() {
             self.cleared = stable.rest_of(&self.cleared);
         }

@@ -19,12 +19,13 @@ pub const N_MAX: u8 = 7;
 pub const N_ALL: u8 = u8::MAX;
 
 /// The partition of an object: by bucket and key, so that objects of one key and different type
-/// live together.
+/// live together. A note lives with what it is about.
 pub fn partition_of(object: &ObjectId) -> u16 {
-    let mut bytes = Vec::with_capacity(object.bucket.len() + 1 + object.key.len());
-    bytes.extend_from_slice(object.bucket.as_bytes());
+    let (bucket, key) = object.place();
+    let mut bytes = Vec::with_capacity(bucket.len() + 1 + key.len());
+    bytes.extend_from_slice(bucket.as_bytes());
     bytes.push(0);
-    bytes.extend_from_slice(&object.key);
+    bytes.extend_from_slice(key);
     (xxhash_rust::xxh3::xxh3_64(&bytes) >> 54) as u16
 }
 

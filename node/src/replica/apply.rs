@@ -1,6 +1,7 @@
 //! Applying a client's operation and joining a delta: the two ways in, one path.
 
 use super::Replica;
+use super::hints::Mark;
 use super::keys::object_key;
 use super::mutants;
 use super::rows;
@@ -8,7 +9,8 @@ use crate::cluster::{BUCKETS, View};
 use crate::config::{Durability, Mutant};
 use crate::crdt::expiry::{NEVER, Terms, Ttl, bucket_of, instant_after};
 use crate::crdt::{
-    BoundedOp, CounterOp, Dot, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, OpError, TypeTag,
+    BoundedOp, CounterOp, Dot, Mint, Needs, NodeId, Object, ObjectId, ObjectOp, Once, OpError,
+    TypeTag,
 };
 use crate::metrics::Metric;
 use crate::store::{Batch, Store, StoreError};
@@ -19,6 +21,22 @@ use std::collections::BTreeSet;
 /// Rows with totals that one removal of everything can name: they travel in its delta.
 const TOTALS_MAX: u64 = 10_000;
 
+/// What [`rows::load`] gives.
+pub(super) type Held = (rows::Header, u64);
+
+/// A join that is in a batch and not yet in force.
+pub(super) struct JoinStep {
+    pub(super) joined: rows::Joined,
+    marks: Vec<Mark>,
+}
+
+impl JoinStep {
+    /// Whether it changes nothing.
+    fn is_idle(&self) -> bool {
+        self.joined.before == self.joined.after && self.marks.is_empty()
+    }
+}
+
 impl<S: Store> Replica<S> {
     #[allow(clippy::too_many_arguments)] // The fields of one message.
     pub(super) fn on_apply(
@@ -28,13 +46,13 @@ impl<S: Store> Replica<S> {
         from: NodeId,
         op: OpId,
         object: &ObjectId,
-        action: (ObjectOp, Option<Ttl>),
+        (action, ttl, once): (ObjectOp, Option<Ttl>, Option<Box<Once>>),
         hint_for: &[NodeId],
     ) {
-        let outcome = match self.may_hold(view, object, hint_for) {
-            Ok(()) => self.apply(view, now, object, action, hint_for),
-            Err(refusal) => Err(refusal),
-        };
+        let outcome = self.may_hold(view, object, hint_for).and_then(|()| match once {
+            None => self.apply(view, now, object, (action, ttl), hint_for),
+            Some(once) => self.apply_once(view, now, object, (action, ttl), &once, hint_for),
+        });
         let mut applied = match outcome {
             Ok(applied) => Box::new(applied),
             Err(refusal) => {
@@ -57,7 +75,7 @@ impl<S: Store> Replica<S> {
         from: NodeId,
         op: OpId,
         object: &ObjectId,
-        delta: &Object,
+        (delta, note): (&Object, Option<&(ObjectId, Object)>),
         hint_for: &[NodeId],
     ) {
         let joined = self.may_hold(view, object, hint_for).and_then(|()| {
@@ -66,8 +84,15 @@ impl<S: Store> Replica<S> {
                 self.metrics.count(Metric::StaleDots);
                 return Err(Refusal::Stale);
             }
-            let joined = self.join_now(view, now, object, delta, hint_for);
-            joined.map_err(|error| self.refusal_of(object, error))
+            let note = note.filter(|(id, _)| id.is_about(object));
+            let joined = match note {
+                None => self.join_now(view, now, object, delta, hint_for).map(drop),
+                Some(note) => self.join_noted(view, now, (object, delta), note, hint_for),
+            };
+            joined.map_err(|error| {
+                let damaged = note.filter(|(id, _)| rows::check(&self.store, id).is_err());
+                self.refusal_of(damaged.map_or(object, |(id, _)| id), error)
+            })
         });
         if let Err(refusal) = joined {
             return self.send(from, PeerBody::Joined { op, outcome: Err(refusal) });
@@ -104,9 +129,24 @@ impl<S: Store> Replica<S> {
         view: &View,
         now: Time,
         object: &ObjectId,
-        (mut action, ttl): (ObjectOp, Option<Ttl>),
+        action: (ObjectOp, Option<Ttl>),
         hint_for: &[NodeId],
     ) -> Result<Applied, Refusal> {
+        let (held, delta) = self.delta_of(view, now, object, action)?;
+        let joined = self.join_marked(view, object, held, &delta, hint_for, true);
+        let header = joined.map_err(|error| self.refusal_of(object, error))?;
+        let (state, note, again) = (header.object, None, None);
+        Ok(Applied { delta, state, note, again, settled: false })
+    }
+
+    /// What this replica holds, and the delta that the operation is here.
+    pub(super) fn delta_of(
+        &mut self,
+        view: &View,
+        now: Time,
+        object: &ObjectId,
+        (mut action, ttl): (ObjectOp, Option<Ttl>),
+    ) -> Result<(Held, Object), Refusal> {
         if let ObjectOp::Counter(CounterOp::Add { floor, .. } | CounterOp::Reset { floor, .. }) =
             &mut action
         {
@@ -136,9 +176,7 @@ impl<S: Store> Replica<S> {
             _ => self.floor,
         });
         let delta = window.write(&action, terms, &mut mint).map_err(Refusal::Op)?;
-        let joined = self.join_marked(view, object, held, &delta, hint_for, true);
-        let header = joined.map_err(|error| self.refusal_of(object, error))?;
-        Ok(Applied { delta, state: header.object, settled: false })
+        Ok((held, delta))
     }
 
     /// What the write means for the expiry. Instants are taken from the wall clock, with which
@@ -205,6 +243,18 @@ impl<S: Store> Replica<S> {
         delta: &Object,
         hint_for: &[NodeId],
     ) -> Result<rows::Header, StoreError> {
+        let (held, fresh) = self.before_join(view, now, object, delta)?;
+        self.join_marked(view, object, held, fresh.as_ref().unwrap_or(delta), hint_for, false)
+    }
+
+    /// What is held of the object, and what of `delta` is to be joined where that is not all.
+    pub(super) fn before_join(
+        &mut self,
+        view: &View,
+        now: Time,
+        object: &ObjectId,
+        delta: &Object,
+    ) -> Result<(Held, Option<Object>), StoreError> {
         self.observe(now, delta);
         let held = self.receive(view, now, object, delta)?;
         let stale = self.stale_in(view, object, delta)?;
@@ -217,26 +267,48 @@ impl<S: Store> Replica<S> {
             }
             _ => None,
         };
-        self.join_marked(view, object, held, spoilt.as_ref().unwrap_or(delta), hint_for, false)
+        Ok((held, spoilt.or(fresh)))
     }
 
     pub(super) fn join_marked(
         &mut self,
         view: &View,
         object: &ObjectId,
-        held: (rows::Header, u64),
+        held: Held,
         delta: &Object,
         hint_for: &[NodeId],
         minted: bool,
     ) -> Result<rows::Header, StoreError> {
+        self.tell_doubles(view, object, &held.0.object, delta)?;
         let mut batch = Batch::default();
+        let step = self.join_into(view, object, held, delta, hint_for, minted, &mut batch)?;
+        if step.is_idle() {
+            return Ok(step.joined.header);
+        }
+        self.commit(batch)?;
+        Ok(self.after_join(view, object, step))
+    }
+
+    /// Adds to `batch` what joins `delta` and marks it as owed to `hint_for`. `minted`: the delta
+    /// has dots that this node gave out just now.
+    #[allow(clippy::too_many_arguments)] // One step of three callers.
+    pub(super) fn join_into(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+        held: Held,
+        delta: &Object,
+        hint_for: &[NodeId],
+        minted: bool,
+        batch: &mut Batch,
+    ) -> Result<JoinStep, StoreError> {
         let settled = (self.actor, self.stable_for(view, object));
-        let mut joined = rows::join(&self.store, object, held, delta, settled, &mut batch)?;
+        let mut joined = rows::join(&self.store, object, held, delta, settled, batch)?;
         if let (Object::Kv(kv), true) =
             (&mut joined.header.object, self.config.is_mutant(Mutant::WallClockLww))
         {
             mutants::keep_latest(kv);
-            joined.after = rows::save(object, &joined.header, &mut batch);
+            joined.after = rows::save(object, &joined.header, batch);
         }
         let known = joined.own_before.max(self.floor).max(self.settling.floor(object));
         if !minted && delta.context().highest(self.actor) > known {
@@ -244,25 +316,30 @@ impl<S: Store> Replica<S> {
             self.new_epoch();
         }
         let key = object_key(object);
-        let goes = joined.header.goes;
-        self.requeue(&key, joined.goes_before, goes, &mut batch);
-        let marks = self.mark(object, delta, hint_for, &mut batch)?;
+        self.requeue(&key, joined.goes_before, joined.header.goes, batch);
+        let marks = self.mark(object, delta, hint_for, batch)?;
         let early = self.config.is_mutant(Mutant::CollectEarly) && !view.owns(object);
         if joined.garbage || early {
-            self.queue_collection(object, &mut batch);
+            self.queue_collection(object, batch);
         }
-        let changed = joined.before != joined.after;
-        if !changed && marks.is_empty() {
-            return Ok(joined.header);
-        }
-        self.commit(batch)?;
+        Ok(JoinStep { joined, marks })
+    }
+
+    /// Takes note of a join whose batch is written.
+    pub(super) fn after_join(
+        &mut self,
+        view: &View,
+        object: &ObjectId,
+        JoinStep { joined, marks }: JoinStep,
+    ) -> rows::Header {
         self.count_marks(&marks);
         self.metrics.count(Metric::Joined);
-        if changed {
+        if joined.before != joined.after {
             self.metrics.count(Metric::JoinedNew);
+            let key = object_key(object);
             let n = view.n_of(&object.bucket);
             let before = self.trees.counted(&key, joined.goes_before, joined.before);
-            let after = self.trees.counted(&key, goes, joined.after);
+            let after = self.trees.counted(&key, joined.header.goes, joined.after);
             self.trees.replace(&key, n, before, after);
             self.note_bucket(object, &joined.header.object);
             self.note_settling(view, object, &joined.header);
@@ -270,7 +347,7 @@ impl<S: Store> Replica<S> {
                 self.rights.note_change(object);
             }
         }
-        Ok(joined.header)
+        joined.header
     }
 
     /// The live dots of `delta` that are copies of something removed: long ago, or here before

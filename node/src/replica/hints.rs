@@ -502,26 +502,31 @@ impl<S: Store> Replica<S> {
     }
 }
 
-/// The dots of the object that a store owes to any of `targets`, for checks of disks whose node is
-/// down; `None` when it owes nothing, or a mark cannot be read.
+/// The dots of the object that a store owes to any of `targets`, by the row that they are about
+/// (`None`: the header, of a small object all of it), for checks of disks whose node is down;
+/// `None` when it owes nothing, or a mark cannot be read.
 pub fn owed_dots<S: Store>(
     store: &S,
     object: &ObjectId,
     targets: &[NodeId],
-) -> Option<CausalContext> {
+) -> Option<BTreeMap<Option<Vec<u8>>, CausalContext>> {
     let base = object_key(object);
-    let mut owed = None;
+    let mut owed: BTreeMap<_, CausalContext> = BTreeMap::new();
     for target in targets {
         let prefix = [&target.0.to_be_bytes()[..], &base].concat();
         let end = prefix_end(&prefix);
-        let mut visit = |_: &[u8], value: &[u8]| {
-            let dots = owed.get_or_insert_with(CausalContext::new);
+        let mut visit = |key: &[u8], value: &[u8]| {
+            let row = match parse_hint_key(key) {
+                Some((_, _, Marked::Member(member))) => Some(member),
+                _ => None,
+            };
+            let dots = owed.entry(row).or_default();
             codec::decode::<CausalContext>(value).iter().for_each(|missed| dots.join(missed));
             Visit::Next
         };
         store.scan(Family::Hints, &prefix, end.as_deref(), &mut visit).ok()?;
     }
-    owed
+    (!owed.is_empty()).then_some(owed)
 }
 
 /// What a mark still says when `sent` of it was delivered.

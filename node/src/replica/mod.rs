@@ -16,6 +16,7 @@ mod mutants;
 mod once;
 mod pages;
 mod read;
+mod repeated;
 mod rights;
 mod rows;
 mod salvage;
@@ -150,7 +151,7 @@ impl<S: Store> Replica<S> {
     /// write in the partition that the message is about.
     pub fn handle(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody, busy: bool) {
         match body {
-            PeerBody::Apply { op, object, action, ttl, hint_for } => {
+            PeerBody::Apply { op, object, action, ttl, once, hint_for } => {
                 let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
                 // No answer to a repetition: the coordinator has the first one or has given up.
                 let again = from != view.me && !self.once.is_first(from, op);
@@ -159,11 +160,15 @@ impl<S: Store> Replica<S> {
                 }
                 match takes {
                     true => self.on_take(view, now, (from, op), object, action, hint_for),
-                    false => self.on_apply(view, now, from, op, &object, (action, ttl), &hint_for),
+                    false => {
+                        let asked = (action, ttl, once);
+                        self.on_apply(view, now, from, op, &object, asked, &hint_for);
+                    }
                 }
             }
-            PeerBody::Join { op, object, delta, hint_for } => {
-                self.on_join(view, now, from, op, &object, &delta, &hint_for);
+            PeerBody::Join { op, object, delta, note, hint_for } => {
+                let said = (&delta, note.as_deref());
+                self.on_join(view, now, from, op, &object, said, &hint_for);
             }
             PeerBody::Get { op, object, query, digest_only } => {
                 let outcome = self.answer((view, now), &object, &query, digest_only);

@@ -184,7 +184,8 @@ impl<S: Store> Replica<S> {
                 return self.send(from, PeerBody::Applied { op, outcome: Err(refusal) });
             }
         }
-        self.on_apply(view, now, from, op, &waits.object, (waits.action, None), &waits.hint_for);
+        let asked = (waits.action, None, None);
+        self.on_apply(view, now, from, op, &waits.object, asked, &waits.hint_for);
     }
 
     /// What the decrement lacks; begins a ledger for it where there is none to give rights to.

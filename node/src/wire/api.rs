@@ -3,7 +3,9 @@
 use crate::cluster::Member;
 use crate::config::BucketProps;
 pub use crate::config::Quorum;
-use crate::crdt::{CausalContext, Object, ObjectId, ObjectOp, OpError, Real, SeenContext, Ttl};
+use crate::crdt::{
+    CausalContext, Object, ObjectId, ObjectOp, Once, OpError, Real, SeenContext, Ttl,
+};
 use crate::placement::{Layout, LayoutId};
 use crate::wire::peer::ReplicaReport;
 use thiserror::Error;
@@ -47,6 +49,8 @@ pub struct Options {
     pub timeout_ms: Option<u32>,
     /// What a write says of the expiry.
     pub ttl: Option<Ttl>,
+    /// The key under which a change of a counter counts once, whoever is asked again.
+    pub once: Option<Box<Once>>,
 }
 
 /// A client's request.

@@ -3,8 +3,8 @@
 
 use super::api::ReadQuery;
 use crate::crdt::{
-    Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, OpError, Stable, StableByBucket,
-    Ttl,
+    Actor, CausalContext, Dot, NodeId, Object, ObjectId, ObjectOp, Once, OpError, Stable,
+    StableByBucket, Ttl,
 };
 use crate::placement::{Layout, LayoutId};
 use bincode::{Decode, Encode};
@@ -35,6 +35,8 @@ pub enum PeerBody {
         action: ObjectOp,
         /// What it says of the expiry.
         ttl: Option<Ttl>,
+        /// The key under which it counts once.
+        once: Option<Box<Once>>,
         /// Owners that the receiver stands in for.
         hint_for: Vec<NodeId>,
     },
@@ -59,6 +61,8 @@ pub enum PeerBody {
         object: ObjectId,
         /// What to join.
         delta: Object,
+        /// The note about it, and what to join there.
+        note: Option<Box<(ObjectId, Object)>>,
         /// Owners that the receiver stands in for.
         hint_for: Vec<NodeId>,
     },
@@ -257,11 +261,17 @@ impl PeerBody {
         match self {
             PeerBody::Apply { action, .. } => action.is_canonical(),
             PeerBody::Applied { outcome: Ok(applied), .. } => {
-                applied.delta.is_canonical() && applied.state.is_canonical()
+                let note = applied.note.as_ref();
+                applied.delta.is_canonical()
+                    && applied.state.is_canonical()
+                    && note.is_none_or(|note| note.1.is_canonical())
             }
-            PeerBody::Join { delta, .. }
-            | PeerBody::Repair { delta, .. }
-            | PeerBody::RightsGiven { delta, .. } => delta.is_canonical(),
+            PeerBody::Join { delta, note, .. } => {
+                delta.is_canonical() && note.as_ref().is_none_or(|note| note.1.is_canonical())
+            }
+            PeerBody::Repair { delta, .. } | PeerBody::RightsGiven { delta, .. } => {
+                delta.is_canonical()
+            }
             PeerBody::Got { outcome: Ok(answer), .. } => {
                 answer.state.as_ref().is_none_or(Object::is_canonical)
             }
@@ -284,6 +294,10 @@ pub struct Applied {
     pub delta: Object,
     /// State after it; of a set its header without rows.
     pub state: Object,
+    /// The note about it, and what to join there.
+    pub note: Option<Box<(ObjectId, Object)>>,
+    /// It was applied before, by that dot: `delta` is all that the replica holds.
+    pub again: Option<Dot>,
     /// Whether it is on disk already, or need not be (durability `batched`).
     pub settled: bool,
 }

@@ -1,11 +1,14 @@
 //! "Nothing is silently dropped", for counters: every acknowledged amount counts exactly once,
 //! an unknown one at most once, a refused one never; a reset removes precisely what it observed.
+//!
+//! "An increment retried with its idempotency key counts once, whichever node gets the retry":
+//! all that was asked under one key of one amount is one operation.
 
 use super::{Evidence, Findings};
 use crate::history::Record;
 use crate::workload::expires;
 use starling_node::crdt::counter::Tally;
-use starling_node::crdt::{Counter, CounterOp, Dot, Object, ObjectOp, Observed};
+use starling_node::crdt::{Counter, CounterOp, Dot, Object, ObjectId, ObjectOp, Observed, Once};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -20,7 +23,9 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let records: Vec<&Record> = evidence.history.of(id).collect();
         for copy in copies {
             let Object::Counter(counter) = &copy.state else { continue };
-            let bounds = added(&records);
+            let doubles = counter.doubles().count();
+            findings.count("operations_counted_once", doubles as u64);
+            let bounds = added(&records, &evidence.history.forgotten);
             findings.count("counters_bounded", 1);
             findings.count("counters_without_unknown", u64::from(bounds.start() == bounds.end()));
             let removed = match evidence.nodes[0].collects() {
@@ -46,16 +51,33 @@ pub(super) fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
 }
 
-/// Least and most that all additions can come to.
-fn added(records: &[&Record]) -> RangeInclusive<i128> {
+/// Least and most that all additions can come to. Where a note was `forgotten` a repetition may
+/// have counted again.
+fn added(records: &[&Record], forgotten: &BTreeSet<ObjectId>) -> RangeInclusive<i128> {
     let (mut least, mut most) = (0, 0);
+    let mut count = |amount: i128, certain: bool| {
+        least += if certain { amount } else { amount.min(0) };
+        most += if certain { amount } else { amount.max(0) };
+    };
+    let mut once: BTreeMap<&Once, (i128, bool)> = BTreeMap::new();
     for record in records {
-        if let Some(ObjectOp::Counter(CounterOp::Add { amount, .. })) = record.possible_write() {
-            let certain = record.durable_write().is_some();
-            least += if certain { *amount } else { (*amount).min(0) };
-            most += if certain { *amount } else { (*amount).max(0) };
+        let Some(ObjectOp::Counter(CounterOp::Add { amount, .. })) = record.possible_write() else {
+            continue;
+        };
+        let certain = record.durable_write().is_some();
+        match &record.intent.options.once {
+            None => count(*amount, certain),
+            Some(key) => {
+                let before = once.insert(key, (*amount, certain));
+                let Some((_, earlier)) = before else { continue };
+                once.insert(key, (*amount, certain || earlier));
+                if forgotten.contains(&record.intent.object.note(&key.key)) {
+                    count(*amount, false);
+                }
+            }
         }
     }
+    once.into_values().for_each(|(amount, certain)| count(amount, certain));
     least..=most
 }
 
@@ -89,9 +111,9 @@ impl Removed {
     }
 }
 
-/// What all additions that the counter holds come to, removed or not, at least and at most. A run
-/// all of which was removed may have been collected, and a removal by one who saw less of it brings
-/// that part of it back: it came to what some removal saw.
+/// What all additions that the counter holds come to, each once, removed or not, at least and at
+/// most. A run all of which was removed may have been collected, and a removal by one who saw less
+/// of it brings that part of it back: it came to what some removal saw.
 fn counted(counter: &Counter, removed: &Removed) -> (i128, i128) {
     let amount = |tally: &Tally| tally.up as i128 - tally.down as i128;
     let none = Vec::new();
@@ -103,6 +125,15 @@ fn counted(counter: &Counter, removed: &Removed) -> (i128, i128) {
         let amounts = || held.get(run).into_iter().chain(seen).map(amount);
         least += amounts().min().unwrap_or(0);
         most += amounts().max().unwrap_or(0);
+    }
+    for double in counter.doubles() {
+        let in_run = |(dot, run): &(&Dot, &u64)| {
+            let run = Dot { counter: **run, ..**dot };
+            held.get(&run).is_some_and(|tally| tally.last >= dot.counter)
+        };
+        let more = double.dots.iter().filter(in_run).count().saturating_sub(1) as i128;
+        least -= double.amount * more;
+        most -= double.amount * more;
     }
     (least, most)
 }

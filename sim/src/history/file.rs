@@ -45,6 +45,10 @@ pub struct Op {
     pub f: String,
     /// The object: bucket, type and name.
     pub key: String,
+    /// The idempotency key: lines of one object with the same one are of one operation, which
+    /// happens once if at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<String>,
     /// What is added or written; of a read that is `ok`, what it showed.
     pub value: Value,
     /// Why it is not `ok`.
@@ -90,7 +94,10 @@ pub fn ops(history: &History) -> Vec<Op> {
         };
         let (index, time, f) = (lines.len() as u64, at_us * 1_000, f.to_string());
         let (key, last) = (record.intent.object.to_string(), place >= count);
-        lines.push(Op { index, time, process, kind, f, key, value, error, last });
+        // What is asked under a key of something else is another operation, if it is not refused.
+        let once = record.intent.options.once.as_ref();
+        let once = once.map(|once| format!("{} {:x}", text(&once.key), once.asked));
+        lines.push(Op { index, time, process, kind, f, key, once, value, error, last });
     }
     lines
 }

@@ -10,6 +10,7 @@ mod flag;
 mod hll;
 mod kv;
 mod map;
+mod once;
 mod options;
 mod paced;
 mod rude;
@@ -59,12 +60,14 @@ pub struct Workload {
     brief: u64,
     /// How often each object was written, where that is bounded.
     writes: BTreeMap<ObjectId, u32>,
+    once: once::Keys,
 }
 
 impl Workload {
     /// Clients that have done nothing yet.
     pub fn new(rng: Rng, clients: usize) -> Self {
         let mut rng = rng;
+        let once = once::Keys::new(rng.clone());
         let pause_max_us = [250_000, 600_000, 1_500_000][rng.random_range(0..3)];
         let clients = (0..clients).map(|_| Client::default()).collect();
         Workload {
@@ -75,6 +78,7 @@ impl Workload {
             fresh: 0,
             brief: 0,
             writes: BTreeMap::new(),
+            once,
         }
     }
 
@@ -148,6 +152,7 @@ impl Workload {
         }
         let (mut options, impossible) = options::draw(&mut self.rng, &action);
         options.ttl = brief::ttl(self, &object, &action);
+        options.once = self.once.draw(&object, &action).filter(|_| !impossible);
         Intent { object, action, options, impossible }
     }
 
@@ -165,7 +170,10 @@ impl Workload {
             && !is_kind(&record.intent.object, "rude")
             && !expires(&record.intent.object)
             && !record.intent.impossible;
-        let again = failed && may && client.retried < retries;
+        let again = match record.intent.options.once {
+            Some(_) => self.once.again(failed, client.retried),
+            None => failed && may && client.retried < retries,
+        };
         client.retried = if again { client.retried + 1 } else { 0 };
         client.again = again.then(|| record.intent.clone()).or(spare);
         again

@@ -7,14 +7,14 @@ use crate::faults::bit_flip::Part;
 use crate::faults::{Stop, Strike};
 use crate::history::{Action, Record};
 use crate::leaves;
-use crate::node::Node;
+use crate::node::{Node, Owed};
 use rand::Rng as _;
 use starling_node::crdt::{
     CausalContext, DeltaType, Dot, Leaf, MapOp, Object, ObjectId, ObjectOp, Observed, Row, SetOp,
     TypeTag,
 };
 use starling_node::store::Family;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Damage of one run.
 pub(super) struct Damage {
@@ -40,16 +40,20 @@ impl World {
             Strike::Wipe { node } => {
                 self.bring_down(node, Stop::Crash);
                 self.findings.count("disks_wiped", 1);
+                let notes = self.notes_on(node);
                 self.nodes[node].disk_mut().wipe();
                 self.after_damage(node, None);
+                self.after_notes_lost(notes);
             }
             Strike::Backup { node } => self.nodes[node].back_up(),
             Strike::Restore { node, down_ms } => {
                 let Some(copy) = self.nodes[node].backup.take() else { return };
                 self.bring_down(node, Stop::Crash);
                 self.findings.count("backups_restored", 1);
+                let notes = self.notes_on(node);
                 *self.nodes[node].disk_mut() = copy;
                 self.after_damage(node, None);
+                self.after_notes_lost(notes);
                 let until_us = self.now_us + down_ms * 1_000;
                 self.damage.down_until_us[node] = until_us;
                 self.push(until_us, Event::Faults);
@@ -93,13 +97,16 @@ impl World {
             if let Some(object) = object {
                 self.trace.add(self.now_us, format_args!("flipped in {family:?} of {object}"));
                 self.after_damage(node, Some(&object));
+                if object.noted().is_some() {
+                    self.history.forgotten.insert(object);
+                }
             }
         }
     }
 
     /// Copies on disk that will not be collected: those of owners, and of stand-ins, each of these
     /// with the dots that it has not handed over.
-    fn kept_copies(&self, object: &ObjectId) -> Vec<(Object, Option<CausalContext>)> {
+    pub(super) fn kept_copies(&self, object: &ObjectId) -> Vec<(Object, Option<Owed>)> {
         let owners = match &self.formed {
             Some(layout) => checks::owners(layout, &self.nodes, object),
             None => Vec::new(),
@@ -169,20 +176,41 @@ fn holds(
     record: &Record,
     said: &CausalContext,
     removal: bool,
-    (copy, owed): &(Object, Option<CausalContext>),
+    (copy, owed): &(Object, Option<Owed>),
 ) -> bool {
     let seen = record.durable_write().map(|(_, written)| &written.seen.dots);
     let known = seen.filter(|_| removal).unwrap_or(said);
     let waits = waiting(record);
     let mut all_said = said.clone();
     all_said.join(&waits);
-    let all = |owed: &CausalContext| !all_said.is_empty() && all_said.is_subset(owed);
+    let all = |owed: &Owed| {
+        let mut about = CausalContext::new();
+        let of_it = |row: &Option<Vec<u8>>| match (row, rows_of(record)) {
+            (Some(row), Some(rows)) => rows.contains(row),
+            // What waits for a removal is not what an addition added.
+            (None, Some(_)) => removal || mixed(record),
+            (_, None) => true,
+        };
+        owed.iter().filter(|(row, _)| of_it(row)).for_each(|(_, dots)| about.join(dots));
+        !all_said.is_empty() && all_said.is_subset(&about)
+    };
     let kept = owed.as_ref().is_none_or(all);
     let live = || removable(record, copy).iter().any(|dot| known.contains(*dot));
     known.is_subset(copy.context())
         && kept
         && !(removal && live())
         && keeps_waiting(record, &waits, copy)
+}
+
+/// The rows that a change of a set is about: what a stand-in owes of others is not this write.
+fn rows_of(record: &Record) -> Option<BTreeSet<&Vec<u8>>> {
+    match &record.intent.action {
+        Action::Write(
+            ObjectOp::Set(SetOp::Update { add, remove, .. })
+            | ObjectOp::RwSet(SetOp::Update { add, remove, .. }),
+        ) => Some(add.union(remove).collect()),
+        _ => None,
+    }
 }
 
 /// Live dots of a copy that the removal would take away, had it seen them.

@@ -8,6 +8,7 @@ mod clients;
 mod connections;
 mod damage;
 mod machines;
+mod notes;
 pub mod observe;
 mod pauses;
 mod setup;
@@ -425,6 +426,7 @@ impl World {
     }
 
     fn judge(mut self) -> (Verdict, Option<Observed>) {
+        self.forget_notes_by_clock();
         if self.endless() {
             self.findings.violation("ends", format!("{EVENTS_MAX} events and no end"));
         }

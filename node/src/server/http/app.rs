@@ -13,8 +13,8 @@ use super::problem::{Code, Problem};
 use super::router::{self, Call, Found};
 use super::spans::{self, TRACEPARENT};
 use super::{
-    boundedcounter, bucket, cluster, counter, expiry, explain, flag, hll, kv, map, set, status,
-    zset,
+    boundedcounter, bucket, cluster, counter, expiry, explain, flag, hll, kv, map, ops, set,
+    status, zset,
 };
 use crate::crdt::{ObjectId, ObjectOp, Observed, SeenContext, TypeTag};
 use crate::server::traces::{Span, TraceContext, Traces};
@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 /// Headers whose promise this version does not keep: refused, lest they be taken for kept.
-const LATER_HEADERS: [&str; 2] = ["idempotency-key", "starling-session"];
+const LATER_HEADERS: [&str; 2] = [ops::IDEMPOTENCY_KEY, "starling-session"];
 
 /// One server: a node and what HTTP needs around it.
 pub struct App<B> {
@@ -112,9 +112,17 @@ impl<B: Backend> App<B> {
         body: Incoming,
         trace: Option<TraceContext>,
     ) -> Result<Answer, Problem> {
-        if let Some(name) = LATER_HEADERS.iter().find(|name| parts.headers.contains_key(**name)) {
-            let text = format!("the header {name} is not available in this version");
-            return Err(Problem::new(Code::NotSupported, text).with("header", (*name).into()));
+        let takes_key = found.route.call == Call::CounterPost;
+        let later =
+            LATER_HEADERS.iter().filter(|name| !takes_key || **name != ops::IDEMPOTENCY_KEY);
+        if let Some(name) = later.copied().find(|name| parts.headers.contains_key(*name)) {
+            let text = match name {
+                ops::IDEMPOTENCY_KEY => "in this version only changes of counters take the header \
+                     idempotency-key"
+                    .into(),
+                _ => format!("the header {name} is not available in this version"),
+            };
+            return Err(Problem::new(Code::NotSupported, text).with("header", name.into()));
         }
         let query = Query::new(parts.uri.query())?;
         let exchange = Exchange { app: self, parts, found, query, body: Some(body), trace };
@@ -156,6 +164,7 @@ impl<B: Backend> App<B> {
             Call::BucketPut => bucket::put(exchange).await,
             Call::BucketDelete => bucket::delete(exchange).await,
             Call::Explain => explain::get(exchange).await,
+            Call::Ops => ops::get(exchange).await,
             Call::ExpiryGet => expiry::get(exchange).await,
             Call::ExpiryPut => expiry::put(exchange).await,
             Call::Cluster => cluster::get(exchange).await,

@@ -4,9 +4,10 @@ use super::answer::Answer;
 use super::app::Exchange;
 use super::backend::Backend;
 use super::body;
+use super::ops;
 use super::problem::{Code, Problem};
 use crate::crdt::{CounterOp, DeltaType, Object, ObjectId, ObjectOp, TypeTag};
-use crate::wire::api::ReadQuery;
+use crate::wire::api::{Options, ReadQuery};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -44,6 +45,7 @@ pub async fn post<B: Backend>(mut exchange: Exchange<'_, B>) -> Result<Answer, P
     exchange.finish_query()?;
     let held = exchange.body(exchange.app.limits.json_body_bytes_max).await?;
     let op = operation(&exchange, &object, body::json(&held.bytes)?)?;
+    let options = Options { once: ops::once(&exchange, &op)?, ..options };
     let written = exchange.write(&object, ObjectOp::Counter(op), options).await?;
     let value = value(&written.object)?.unwrap_or_default();
     Ok(exchange.written(&object, &written, json!({ "value": value })))

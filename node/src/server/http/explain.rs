@@ -15,7 +15,8 @@ use hyper::StatusCode;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-type Names = BTreeMap<NodeId, String>;
+/// Names by id.
+pub type Names = BTreeMap<NodeId, String>;
 
 /// `GET`.
 pub async fn get<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Problem> {
@@ -50,7 +51,7 @@ pub async fn get<B: Backend>(exchange: Exchange<'_, B>) -> Result<Answer, Proble
 }
 
 /// Names of the members known, by id.
-async fn names<B: Backend>(exchange: &Exchange<'_, B>) -> Result<Names, Problem> {
+pub async fn names<B: Backend>(exchange: &Exchange<'_, B>) -> Result<Names, Problem> {
     match exchange.call(Request::Cluster).await? {
         Reply::Cluster(cluster) => {
             let members = cluster.members.into_iter().map(|status| status.member);
@@ -60,7 +61,8 @@ async fn names<B: Backend>(exchange: &Exchange<'_, B>) -> Result<Names, Problem>
     }
 }
 
-fn name(names: &Names, id: NodeId) -> String {
+/// The member's name, its id where that is not known.
+pub fn name(names: &Names, id: NodeId) -> String {
     names.get(&id).cloned().unwrap_or_else(|| id.to_string())
 }
 

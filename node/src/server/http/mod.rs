@@ -26,6 +26,7 @@ mod map;
 mod member;
 mod meter;
 pub mod openapi;
+mod ops;
 mod params;
 pub mod problem;
 mod process;

@@ -129,6 +129,16 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             all.push(query("prefix", "Only fields whose names begin so."));
         }
         Call::ZsetGet => all.extend(zset_page()),
+        Call::CounterPost => {
+            let help =
+                "1 to 255 bytes: under one key a change counts once, whoever is asked again.";
+            all.push(parameter("Idempotency-Key", ParameterIn::Header, help));
+        }
+        Call::Ops => {
+            all.push(query("type", "The object's type: `counter`."));
+            all.push(query("bucket", "The object's bucket."));
+            all.push(query("key", "The object's key, percent-encoded."));
+        }
         _ => {}
     }
     all
@@ -171,6 +181,7 @@ fn segment_help(name: &str) -> &'static str {
         "bucket" => "1 to 64 of letters, digits, '.', '_' and '-', not beginning with '_'.",
         "key" => "1 to 1,024 bytes of any kind, percent-encoded.",
         "member" => "1 to 1,024 bytes of any kind, percent-encoded.",
+        "idempotency_key" => "The key, percent-encoded.",
         _ => "A type, as counter or rwset, also in the plural.",
     }
 }
@@ -238,6 +249,7 @@ fn successes(call: Call) -> Vec<(&'static str, Response)> {
         Call::FlagPost | Call::DwFlagPost => ok("FlagWritten"),
         Call::BucketGet | Call::BucketPut | Call::BucketDelete => ok("Bucket"),
         Call::Explain => ok("Explained"),
+        Call::Ops => ok("Operation"),
         Call::Cluster | Call::ClusterApply => ok("Cluster"),
         Call::Healthz => ok("Health"),
         Call::Readyz => ok("Readiness"),

@@ -176,6 +176,7 @@ impl<'a> Query<'a> {
             durable,
             timeout_ms: self.take_number("timeout_ms", 1, TIMEOUT_MS_MAX)?,
             ttl: None,
+            once: None,
         })
     }
 

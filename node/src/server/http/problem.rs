@@ -46,6 +46,7 @@ codes! {
     NotRemovable "not_removable" 409 "The type has no such operation";
     Conflict "conflict" 409 "The cluster is not in a state for this";
     TooLarge "too_large" 413 "The request is too large";
+    KeyReused "key_reused" 422 "The idempotency key was used for something else";
     Overloaded "overloaded" 429 "Too much is waiting; nothing was applied";
     HeadersTooLarge "headers_too_large" 431 "There are too many headers, or too long ones";
     Internal "internal" 500 "The node answered in a way it should not";
@@ -187,6 +188,7 @@ fn refused(refusal: &OpError, text: String) -> Problem {
                 .with("global", (*global).into())
         }
         OpError::Absent => Problem::new(Code::NotFound, text),
+        OpError::KeyReused => Problem::new(Code::KeyReused, text),
         OpError::Unsupported(_) => Problem::new(Code::NotRemovable, text),
         OpError::WrongType => Problem::new(Code::Internal, text),
     }

@@ -78,6 +78,7 @@ routes! {
     BucketGet "GET" "/v1/buckets/{bucket}" "bucket_get" "Read a bucket's properties in force.";
     BucketPut "PUT" "/v1/buckets/{bucket}" "bucket_put" "Set a bucket's properties; those left out get their default.";
     BucketDelete "DELETE" "/v1/buckets/{bucket}" "bucket_delete" "Set a bucket's properties back to the defaults.";
+    Ops "GET" "/v1/ops/{idempotency_key}" "ops_get" "What became of a change with a key.";
     Explain "GET" "/v1/explain/{type}/{bucket}/{key}" "explain" "Every replica's view of one object, and why its value is what it is.";
     ExpiryGet "GET" "/v1/expiry/{type}/{bucket}/{key}" "expiry_get" "Read when an object expires.";
     ExpiryPut "PUT" "/v1/expiry/{type}/{bucket}/{key}" "expiry_put" "Extend or shorten an object's time to live, or take it away.";
@@ -96,7 +97,6 @@ const LATER: &[&str] = &[
     "scan",
     "query",
     "watch",
-    "ops",
     "cluster/plan",
     "cluster/join",
     "cluster/leave",
@@ -181,6 +181,7 @@ fn unmatched(path: &str) -> Problem {
         "cluster",
         "explain",
         "expiry",
+        "ops",
     ];
     if segments.len() == 4 && segments[0] == "buckets" && segments[2] == "indexes" {
         return Problem::new(Code::NotSupported, "indexes are not available in this version");

@@ -181,6 +181,11 @@ fn operators() -> Vec<(&'static str, Value)> {
         "layout": string, "owners_agree": boolean, "why": string,
         "replicas": list(any), "silent": list(string.clone()),
     });
+    let operation = json!({
+        "state": { "type": "string", "enum": ["applied", "not_applied", "unknown"] },
+        "applied_on": list(string.clone()), "hinted_for": list(string.clone()),
+        "silent": list(string.clone()),
+    });
     let problem = json!({
         "type": string, "title": string, "status": count, "detail": string, "code": string,
     });
@@ -188,6 +193,7 @@ fn operators() -> Vec<(&'static str, Value)> {
         ("Bucket", bucket),
         ("Cluster", object(cluster)),
         ("Explained", object(explained)),
+        ("Operation", object(operation)),
         ("Health", object(json!({ "status": string, "node": string }))),
         ("Readiness", object(json!({ "ready": boolean }))),
         ("Problem", object(problem)),

@@ -47,10 +47,18 @@ fn tallies(counter: &Counter) -> Value {
             "down": tally.down.to_string(),
         })
     };
+    let double = |double: &crate::crdt::counter::Double| {
+        json!({
+            "amount": double.amount.to_string(),
+            "dots": double.dots.keys().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    };
     json!({
         "value": counter.value(),
         "runs": counter.runs().map(tally).collect::<Vec<_>>(),
         "base": counter.base().map(tally).collect::<Vec<_>>(),
+        // Operations that several replicas applied under one key: one of these counts.
+        "counted_once": counter.doubles().map(double).collect::<Vec<_>>(),
     })
 }
 
@@ -199,8 +207,12 @@ fn reason(state: &Object) -> String {
             several => format!("{several} writes are live: none of them had observed another"),
         },
         Object::Counter(counter) => format!(
-            "{} is the sum of all runs, less what resets observed of them (base)",
-            counter.total()
+            "{} is the sum of all runs, less what resets observed of them (base){}",
+            counter.total(),
+            match counter.doubles().count() {
+                0 => "",
+                _ => ", and what several replicas applied under one key counts once",
+            }
         ),
         Object::Set(_) => {
             "a member is in the set while an add of it is live that no removal observed".into()
