@@ -5,7 +5,7 @@
 //! which dot the operation was applied. A replica that holds the note and what the dot stands for
 //! answers a repetition without applying it. Where two replicas applied the operation, neither
 //! knowing of the other, their notes become siblings; whoever holds both tells the counter, of
-//! whose applications all but one then count for nothing ([`Counter::of_double`]). So it counts
+//! whose applications all but one then count for nothing ([`doubles_of`]). So it counts
 //! once at every replica that has heard of all that was done, and nobody has to agree with anybody
 //! before it is answered.
 
