@@ -504,6 +504,7 @@ fn is_answer(body: &PeerBody) -> bool {
             | PeerBody::Joined { .. }
             | PeerBody::Got { .. }
             | PeerBody::Inspected { .. }
+            | PeerBody::Owed(_)
     )
 }
 

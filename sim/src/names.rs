@@ -59,6 +59,8 @@ pub fn body(body: &PeerBody) -> String {
             format!("RightsWanted {object} {amount} to {have} of {to}")
         }
         PeerBody::RightsGiven { object, .. } => format!("RightsGiven {object}"),
+        PeerBody::Unheard(ops) => format!("Unheard of {}", ops.len()),
+        PeerBody::Owed(ops) => format!("Owed of {}", ops.len()),
         PeerBody::LayoutIs(layout) => format!("LayoutIs {}", layout.is_some()),
     }
 }

@@ -6,6 +6,7 @@ mod quorum;
 mod read;
 mod scores;
 mod silence;
+mod unheard;
 mod write;
 
 use crate::cluster::{BUCKETS, View};
@@ -22,6 +23,7 @@ use quorum::{ReadNeeds, check_bucket, check_once, no_layout, read_needs, timeout
 use read::Read;
 use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
+use unheard::Unheard;
 use write::{Doing, Respond, Write};
 
 /// An explanation waits no longer than that for silent replicas, µs.
@@ -37,6 +39,7 @@ pub struct Coordinator {
     /// Requests not answered yet.
     open: usize,
     silence: Silence,
+    unheard: Unheard,
     pub(crate) sends: Vec<(NodeId, PeerBody)>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
     pub(crate) metrics: Metrics,
@@ -74,6 +77,7 @@ impl Coordinator {
     pub fn new(config: Config, first_op: u64) -> Self {
         Coordinator {
             silence: Silence::new(u64::from(config.hedge_ms) * 1_000),
+            unheard: Unheard::new(u64::from(config.hint_retry_ms) * 1_000),
             config,
             next_op: first_op,
             ops: BTreeMap::new(),
@@ -130,6 +134,7 @@ impl Coordinator {
 
     fn advance(&mut self, view: &View, now: Time, from: NodeId, body: PeerBody) {
         let mut op = match &body {
+            PeerBody::Owed(ops) => return self.unheard.owed(from, ops),
             PeerBody::Applied { op, .. }
             | PeerBody::AppliedDurable { op }
             | PeerBody::Joined { op, .. }
@@ -175,7 +180,7 @@ impl Coordinator {
     pub fn tick(&mut self, view: &View, now: Time) {
         while let Some((due, op)) = self.timers.first().copied() {
             if due > now.mono_us {
-                return;
+                break;
             }
             let Some(mut state) = self.take(op) else { continue };
             let mut doing = Doing::default();
@@ -190,6 +195,8 @@ impl Coordinator {
             }
             self.go_on(view, now, op, state, doing, outcome);
         }
+        let told = self.unheard.tell(view, now.mono_us);
+        self.sends.extend(told);
     }
 
     /// Members or their liveness changed.
@@ -208,7 +215,8 @@ impl Coordinator {
 
     /// When `tick` is next due, µs.
     pub fn deadline(&self) -> Option<u64> {
-        self.timers.first().map(|(due, _)| *due)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        timer.into_iter().chain(self.unheard.due()).min()
     }
 
     /// Refreshes the gauges.
@@ -269,6 +277,11 @@ impl Coordinator {
         outcome: Option<read::Outcome>,
     ) {
         self.metrics.add(Metric::Hedges, doing.hedges);
+        if let Some((applier, owners)) = doing.unheard
+            && !self.unheard.note(applier, op, owners, now.mono_us)
+        {
+            self.metrics.count(Metric::HintsDropped);
+        }
         self.send(view, now, doing.sends);
         let request = match &state {
             Op::Write(write) => write.request,

@@ -5,7 +5,8 @@
 //! while another one may apply it. The delta may go anywhere any number of times. An operation with
 //! a key may be asked again, also of others: see [`crate::crdt::note`].
 //! Owners that do not have it in the end are owed it: a mark on a stand-in, or where there is
-//! none on a replica that has the write.
+//! none on a replica that has the write. Also where nobody knows whether it has: one that applied
+//! it and whose answer was lost would have it alone.
 
 mod poor;
 
@@ -42,6 +43,8 @@ pub(super) struct Doing {
     pub(super) renumber: bool,
     /// Replicas asked because another one was slow.
     pub(super) hedges: u64,
+    /// The replica that was to apply a write owes it to these owners, if it did.
+    pub(super) unheard: Option<(NodeId, Vec<NodeId>)>,
 }
 
 /// A write under way.
@@ -458,21 +461,25 @@ impl Write {
         }
     }
 
-    /// Marks for owners that have not acknowledged, kept by a replica that has the write.
+    /// Marks for owners that have not acknowledged, kept by a replica that has the write: by this
+    /// node's where it has, or where the one that applied it is away. Otherwise that one is told
+    /// until it answers, whether it has said that it applied the write or not.
     fn owe_the_rest(&mut self, view: &View, op: OpId, doing: &mut Doing) {
         let missing = self.missing();
-        let Some(applied) = self.applied.take() else { return };
-        if missing.is_empty() {
-            return;
+        let applied = self.applied.take();
+        let mine = self.applier == view.me
+            || self.copies.get(&view.me).is_some_and(|copy| copy.acked)
+            || !view.is_alive(self.applier);
+        let elsewhere: Vec<NodeId> =
+            missing.iter().filter(|owner| **owner != self.applier).copied().collect();
+        match applied {
+            Some(applied) if mine && !missing.is_empty() => {
+                let (object, delta, note) = (self.object.clone(), applied.delta, applied.note);
+                let body = PeerBody::Join { op, object, delta, note, hint_for: missing };
+                doing.sends.push((view.me, body));
+            }
+            _ if !elsewhere.is_empty() => doing.unheard = Some((self.applier, elsewhere)),
+            _ => {}
         }
-        let mine = self.copies.get(&view.me).is_some_and(|copy| copy.acked);
-        let keeper = match mine || !view.is_alive(self.applier) {
-            true => view.me,
-            false => self.applier,
-        };
-        let object = self.object.clone();
-        let (delta, note) = (applied.delta, applied.note);
-        let body = PeerBody::Join { op, object, delta, note, hint_for: missing };
-        doing.sends.push((keeper, body));
     }
 }

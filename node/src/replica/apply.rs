@@ -49,6 +49,8 @@ impl<S: Store> Replica<S> {
         (action, ttl, once): (ObjectOp, Option<Ttl>, Option<Box<Once>>),
         hint_for: &[NodeId],
     ) {
+        // Of its own node's operations only these may end without their coordinator.
+        let takes = matches!(action, ObjectOp::Bounded(BoundedOp::Take { .. }));
         let outcome = self.may_hold(view, object, hint_for).and_then(|()| match once {
             None => self.apply(view, now, object, (action, ttl), hint_for),
             Some(once) => self.apply_once(view, now, object, (action, ttl), &once, hint_for),
@@ -60,6 +62,9 @@ impl<S: Store> Replica<S> {
             }
         };
         self.metrics.count(Metric::Applied);
+        if from != view.me || takes {
+            self.lately.note(from, op, object, &applied);
+        }
         let durability = self.durability(view, object);
         applied.settled = durability == Durability::Batched;
         let applied = PeerBody::Applied { op, outcome: Ok(applied) };

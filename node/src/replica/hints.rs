@@ -52,6 +52,9 @@ struct UnderWay {
     marks: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+/// A row that a delta speaks of, with the dots that it says of it.
+pub(super) type Part = (Marked, CausalContext);
+
 /// A mark that a batch will add or extend.
 pub(super) struct Mark {
     target: NodeId,
@@ -121,19 +124,31 @@ impl<S: Store> Replica<S> {
         targets: &[NodeId],
         batch: &mut Batch,
     ) -> Result<Vec<Mark>, StoreError> {
+        match targets {
+            [] => Ok(Vec::new()),
+            _ => self.mark_parts(&object_key(object), &parts_of(delta), targets, batch),
+        }
+    }
+
+    /// The same of the rows that a delta spoke of.
+    pub(super) fn mark_parts(
+        &mut self,
+        base: &[u8],
+        parts: &[Part],
+        targets: &[NodeId],
+        batch: &mut Batch,
+    ) -> Result<Vec<Mark>, StoreError> {
         let mut marks = Vec::new();
-        if targets.is_empty() || self.config.is_mutant(Mutant::DropHint) {
+        if self.config.is_mutant(Mutant::DropHint) {
             return Ok(marks);
         }
-        let base = object_key(object);
-        let parts = parts_of(delta);
         for &target in targets {
             if self.hints.pending_for(target) >= self.config.hints_max {
                 self.metrics.add(Metric::HintsDropped, parts.len() as u64);
                 continue;
             }
-            for (marked, said) in &parts {
-                let key = hint_key(target, &base, marked);
+            for (marked, said) in parts {
+                let key = hint_key(target, base, marked);
                 let old = self.store.get(Family::Hints, &key)?;
                 let mut missed = said.clone();
                 match old.as_deref().map(codec::decode::<CausalContext>) {
@@ -193,7 +208,8 @@ impl<S: Store> Replica<S> {
     pub fn members_changed(&mut self, view: &View, now: Time) {
         let heard = || view.members.iter().filter(|m| m.alive && m.id != view.me);
         let alive: BTreeSet<_> = heard().map(|m| m.id).collect();
-        self.members_renewed(heard().map(|m| (m.id, m.generation, m.layout)).collect(), now);
+        let lives = heard().map(|m| (m.id, m.generation, m.layout)).collect();
+        self.members_renewed(view, &alive, lives, now);
         let came_back: Vec<_> = alive.difference(&self.hints.alive).copied().collect();
         if !self.hints.alive.is_subset(&alive) {
             self.exchange_soon_with_all(view, &alive, now);
@@ -209,8 +225,22 @@ impl<S: Store> Replica<S> {
     }
 
     /// What was sent to a process that has ended since, or had no layout, is lost: it is sent again
-    /// at once.
-    fn members_renewed(&mut self, lives: BTreeSet<(NodeId, u64, LayoutId)>, now: Time) {
+    /// at once. And nobody owes what such a process had begun to spread, as when a member is away.
+    fn members_renewed(
+        &mut self,
+        view: &View,
+        alive: &BTreeSet<NodeId>,
+        lives: BTreeSet<(NodeId, u64, LayoutId)>,
+        now: Time,
+    ) {
+        let began = |lives: &BTreeSet<(NodeId, u64, LayoutId)>| -> BTreeMap<NodeId, u64> {
+            lives.iter().map(|(node, generation, _)| (*node, *generation)).collect()
+        };
+        let before = began(&self.hints.lives);
+        let again = |(node, at): (&NodeId, &u64)| before.get(node).is_some_and(|then| then != at);
+        if began(&lives).iter().any(again) {
+            self.exchange_soon_with_all(view, alive, now);
+        }
         for (node, ..) in lives.difference(&self.hints.lives) {
             if self.hints.pending_for(*node) > 0 {
                 self.hints.under_way.remove(node);
@@ -538,7 +568,7 @@ fn rest_of(current: Option<&[u8]>, sent: &[u8]) -> Option<CausalContext> {
 }
 
 /// The rows that a delta speaks of, each with the dots it says of that row.
-fn parts_of(delta: &Object) -> Vec<(Marked, CausalContext)> {
+pub(super) fn parts_of(delta: &Object) -> Vec<Part> {
     let Some(rows) = delta.rows() else { return vec![(Marked::Header, delta.context().clone())] };
     // A row may say no more than which totals a removal observed.
     let mut parts: Vec<_> = rows

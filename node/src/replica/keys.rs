@@ -70,6 +70,16 @@ pub enum Marked {
     Member(Vec<u8>),
 }
 
+impl Marked {
+    /// Bytes of its name.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Marked::Header | Marked::Expiry => 0,
+            Marked::Member(member) => member.len(),
+        }
+    }
+}
+
 /// Key of a hint mark: `target (8, big endian) | object key | 00` of the header, `… | 01 | member`,
 /// or `… | 02` of the expiry.
 pub fn hint_key(target: NodeId, object_key: &[u8], marked: &Marked) -> Vec<u8> {

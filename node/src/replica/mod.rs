@@ -11,6 +11,7 @@ mod expiry;
 mod forget;
 mod hints;
 mod keys;
+mod lately;
 mod mend;
 mod mutants;
 mod once;
@@ -73,6 +74,7 @@ pub struct Replica<S> {
     exchange: exchange::Exchange,
     expiring: expiry::Expiring,
     once: once::Once,
+    lately: lately::Lately,
     pulls: pages::Pulls,
     mending: mend::Mending,
     rights: rights::Rights,
@@ -126,6 +128,7 @@ impl<S: Store> Replica<S> {
             exchange: exchange::Exchange::new(now.mono_us),
             expiring: expiry::Expiring::unknown(now),
             once: once::Once::default(),
+            lately: lately::Lately::default(),
             pulls: pages::Pulls::default(),
             mending: mend::Mending::default(),
             rights: rights::Rights::default(),
@@ -212,12 +215,14 @@ impl<S: Store> Replica<S> {
             PeerBody::Settle { partition, n, what } => {
                 self.on_settle(view, now, from, (partition, n), what, busy);
             }
+            PeerBody::Unheard(ops) => self.on_unheard(view, now, from, ops),
             // Answers belong to the coordinator, layouts to the core.
             PeerBody::Applied { .. }
             | PeerBody::AppliedDurable { .. }
             | PeerBody::Joined { .. }
             | PeerBody::Got { .. }
             | PeerBody::Inspected { .. }
+            | PeerBody::Owed(_)
             | PeerBody::LayoutIs(_) => {}
         }
     }

@@ -99,6 +99,11 @@ impl Rights {
         (self.waiting.len() + self.uneven.len()) as u64
     }
 
+    /// Whether an operation waits for rights.
+    pub(super) fn is_waiting(&self, key: (NodeId, OpId)) -> bool {
+        self.waiting.contains_key(&key)
+    }
+
     /// An object changed here.
     pub(super) fn note_change(&mut self, object: &ObjectId) {
         if self.uneven.len() < UNEVEN_MAX {

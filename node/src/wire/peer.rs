@@ -209,6 +209,11 @@ pub enum PeerBody {
         /// What about it.
         what: Settle,
     },
+    /// The sender does not know that all owners have the writes of these operations, which it sent
+    /// to apply: owe to the owners named what was applied of them, and apply none that comes later.
+    Unheard(Vec<(OpId, Vec<NodeId>)>),
+    /// Answer to `Unheard`: it is so, and on disk.
+    Owed(Vec<OpId>),
 }
 
 /// A step towards knowing what is stable.

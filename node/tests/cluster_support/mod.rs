@@ -26,6 +26,8 @@ pub struct Cluster {
     pub sent_bytes: u64,
     /// How far each node's wall clock is ahead, ms.
     pub ahead_ms: Vec<u64>,
+    /// Which life of its process each node is in.
+    generations: Vec<u64>,
     /// Messages between nodes that are lost.
     pub lose: fn(&PeerMessage) -> bool,
     /// Messages between nodes, kept when asked for.
@@ -64,6 +66,7 @@ impl Cluster {
             echo_ms: None,
             sent_bytes: 0,
             ahead_ms: vec![0; count],
+            generations: vec![1; count],
             lose: |_| false,
             kept: None,
             mail: VecDeque::new(),
@@ -91,7 +94,7 @@ impl Cluster {
                 capacity: 1,
                 peer_addr: String::new(),
                 http_addr: String::new(),
-                generation: 1,
+                generation: self.generations[other],
                 alive: !self.down.contains(&other)
                     && (!self.cut.contains(&(other, at)) || other == at),
                 layout: self.layout,
@@ -196,6 +199,7 @@ impl Cluster {
         self.cores[at] = Core::open(config, store, self.now, seed).unwrap();
         self.mail.retain(|(_, to, _)| *to != at);
         self.later.retain(|(_, _, to, _)| *to != at);
+        self.generations[at] += 1;
         self.gossip();
     }
 
@@ -205,6 +209,7 @@ impl Cluster {
         set(&mut config);
         self.cores[at] = Core::open(config, store, self.now, seed).unwrap();
         self.mail.retain(|(_, to, _)| *to != at);
+        self.generations[at] += 1;
         self.gossip();
     }
 

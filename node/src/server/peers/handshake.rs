@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 const MAGIC: &[u8; 4] = b"STRL";
 /// Version of the protocol between nodes; those of different versions do not talk.
-pub const PROTOCOL: u8 = 3;
+pub const PROTOCOL: u8 = 4;
 const NOISE: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 /// Longest frame before the other side is known.
 const HELLO_MAX: usize = 1_024;
