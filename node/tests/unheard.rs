@@ -5,6 +5,7 @@ mod cluster_support;
 
 use cluster_support::{Cluster, object};
 use starling_node::config::Config;
+use starling_node::core::Core;
 use starling_node::crdt::{
     BoundedOp, CounterOp, KvOp, NodeId, ObjectId, ObjectOp, Observed, Once, SetOp, TypeTag,
 };
@@ -76,7 +77,7 @@ fn what_was_applied_and_never_answered_comes_to_all_owners_while_the_cut_lasts()
         assert_eq!(cluster.differences(), []);
         // It is told again until the answer comes, and nothing comes of that.
         cluster.pass(10_000);
-        assert_eq!(cluster.cores.iter().map(|core| core.hints_pending()).sum::<u64>(), 0);
+        assert_eq!(cluster.cores.iter().map(Core::hints_pending).sum::<u64>(), 0);
         cluster.cut.clear();
         cluster.pass(2_000);
         cluster.lose = |message| matches!(message.body, PeerBody::Unheard(_));
