@@ -4,9 +4,11 @@ mod cluster_support;
 
 use cluster_support::{Cluster, object};
 use starling_node::config::{BucketProps, Config};
+use starling_node::core::Core;
 use starling_node::crdt::{
     CounterOp, FlagOp, HllOp, KvOp, ObjectOp, Observed, OpError, SetOp, Ttl, TypeTag,
 };
+use starling_node::store::memory::MemoryStore;
 use starling_node::wire::api::{
     Failure, Options, Quorum, ReadQuery, ReadResult, Reply, Request, Written,
 };
@@ -145,6 +147,10 @@ fn owners(cluster: &Cluster, tag: TypeTag) -> [usize; 3] {
     owners.try_into().expect("three of them")
 }
 
+fn others_than(node: usize) -> impl Iterator<Item = usize> {
+    (0..5).filter(move |at| *at != node)
+}
+
 /// That node and the `others` hear nothing of each other, and know it; all else is whole.
 fn cut_from(cluster: &mut Cluster, node: usize, others: &[usize]) {
     let both = |other: usize| [(other, node), (node, other)];
@@ -264,7 +270,7 @@ fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away()
         assert!(matches!(touch(&mut cluster, first, tag, Ttl::For(3)), Reply::Written(_)));
         cluster.pass(5_000);
         assert!(read(&mut cluster, away, tag, 1).present, "{tag}");
-        let hints: u64 = cluster.cores.iter().map(starling_node::core::Core::hints_pending).sum();
+        let hints: u64 = cluster.cores.iter().map(Core::hints_pending).sum();
         assert!(hints > 0, "{tag}: nobody stood in");
         // Only stand-ins reach it.
         cut_from(&mut cluster, away, &[first, second]);
@@ -272,6 +278,43 @@ fn a_stand_in_tells_that_a_time_to_live_was_shortened_while_the_owner_was_away()
         let result = read(&mut cluster, away, tag, 1);
         assert_eq!((result.present, seen(&result)), (false, 0), "{tag}: {result:?}");
         heal(&mut cluster);
+        nothing_to_exchange(&mut cluster);
+    }
+}
+
+#[test]
+fn what_expired_at_a_stand_in_keeps_away_what_it_replaced() {
+    for tag in [TypeTag::Kv, TypeTag::Flag, TypeTag::DwFlag] {
+        let slow = |config: &mut Config| config.exchange_ms = 1_000;
+        let mut cluster = Cluster::with(5, slow);
+        put(&mut cluster, 0, tag, "old", None);
+        cluster.pass(1_000);
+        let [first, second, away] = owners(&cluster, tag);
+        let backup = cluster.cores[first].store().clone();
+        cut_from(&mut cluster, away, &others_than(away).collect::<Vec<_>>());
+        put(&mut cluster, first, tag, "new", Some(3));
+        cluster.pass(1_000);
+        // Nobody hears anybody, and of the owners' disks one is an old one and two are empty.
+        cluster.cut = (0..5).flat_map(|at| others_than(at).map(move |other| (at, other))).collect();
+        cluster.gossip();
+        cluster.restore(first, backup, 1, slow);
+        cluster.restore(second, MemoryStore::new(), 2, slow);
+        cluster.restore(away, MemoryStore::new(), 3, slow);
+        cluster.pass(4_000);
+        let owed: u64 = cluster.cores.iter().map(Core::hints_pending).sum();
+        assert!(owed > 0, "{tag}: nobody stood in");
+        // The stand-ins reach the one that was away; the others do later.
+        cluster.cut.clear();
+        for owner in [first, second] {
+            cluster.cut.extend(others_than(owner).flat_map(|at| [(at, owner), (owner, at)]));
+        }
+        cluster.gossip();
+        cluster.pass(5_000);
+        heal(&mut cluster);
+        for at in 0..5 {
+            let result = read(&mut cluster, at, tag, 3);
+            assert_eq!((result.present, seen(&result)), (false, 0), "{tag} at {at}: {result:?}");
+        }
         nothing_to_exchange(&mut cluster);
     }
 }

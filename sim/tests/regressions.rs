@@ -4,7 +4,7 @@ use starling_node::config::Mutant;
 use starling_sim::verdict::{Params, Verdict, run_alone};
 
 /// Runs that failed when they were found: seed, family of faults, and what was wrong.
-const ONCE_FAILED: [(u64, Option<&str>, &str); 71] = [
+const ONCE_FAILED: [(u64, Option<&str>, &str); 72] = [
     (2, None, "a duplicated request to apply was applied twice"),
     (63, None, "a stand-in was counted beside the owner it stood in for"),
     (1, None, "a layout that came while the disk was full stopped the node"),
@@ -76,6 +76,7 @@ const ONCE_FAILED: [(u64, Option<&str>, &str); 71] = [
     (2672, None, SHORTENED),
     (1932, Some("bit-flips"), "a damaged copy waited for an owner that was one no more"),
     (1796, Some("replaced-disks"), "what a stand-in owed of another row was taken for the write"),
+    (1228, Some("replaced-disks"), "what a stand-in owed of something expired went nowhere"),
 ];
 
 const MENDING: &str = "what a set with a damaged row took meanwhile was dropped when it was mended";

@@ -437,7 +437,7 @@ impl<S: Store> Replica<S> {
         // Owners only: anybody else would have no reason to keep it.
         let mut joined = true;
         for (object, delta) in items {
-            joined &= view.owns(object) && self.join_quietly(view, now, object, delta);
+            joined &= view.owns(object) && self.join_owed(view, now, object, delta);
         }
         if joined {
             self.send_durable(from, PeerBody::HandoffDone { batch });

@@ -314,11 +314,20 @@ impl<S: Store> Replica<S> {
 
     /// Joins without anybody waiting for it; a failure is counted and left to the next repair.
     fn join_quietly(&mut self, view: &View, now: Time, object: &ObjectId, delta: &Object) -> bool {
-        let joined = match self.is_over(now, object, delta) {
-            Ok(true) => return true,
-            Ok(false) => self.join_now(view, now, object, delta, &[]),
-            Err(error) => Err(error),
-        };
+        match self.is_over(now, object, delta) {
+            Ok(true) => true,
+            Ok(false) => self.join_owed(view, now, object, delta),
+            Err(error) => {
+                self.refusal_of(object, error);
+                false
+            }
+        }
+    }
+
+    /// The same of what the sender gives up when it hears that it is here, so that what expired is
+    /// kept too: nobody else may know what it replaced.
+    fn join_owed(&mut self, view: &View, now: Time, object: &ObjectId, delta: &Object) -> bool {
+        let joined = self.join_now(view, now, object, delta, &[]);
         self.sync_due_us.get_or_insert(now.mono_us + BATCHED_SYNC_US);
         joined.map_err(|error| self.refusal_of(object, error)).is_ok()
     }
